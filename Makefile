@@ -1,0 +1,49 @@
+# `make help` explains itself: every target's purpose stands after its `##`.
+PYTHON ?= python3
+PORT ?= 8000
+VAR ?= ./var
+ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo run test lint format bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.installed: pyproject.toml constraints.txt scripts/install.py
+	@$(PYTHON) scripts/install.py
+
+.venv/.installed-dev: .venv/.installed
+	@$(PYTHON) scripts/install.py dev
+
+install: .venv/.installed ## Make .venv and install everything into it
+
+demo: install ## The whole loop on real pictures, then the dashboard until Ctrl-C (ARGS=--exit to stop after the story)
+	@$(BIN)/python -m steelyard_demo $(ARGS)
+
+run: install ## An empty installation for real use: make run PORT=8000 VAR=./var
+	@STEELYARD_VAR=$(VAR) exec $(BIN)/python manage.py serve --port $(PORT)
+
+test: .venv/.installed-dev ## Every test; those that need a missing service are skipped with one line, or fail with REQUIRE_SERVICES=1
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.installed-dev ## Style, types and the import law
+	@! git ls-files | grep -E '(^|/)platform/__init__\.py$$' || (echo "platform/__init__.py shadows the standard library: remove it" && exit 1)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/codespell $$(git ls-files '*.py' '*.md' '*.html' '*.css')
+	@$(BIN)/djlint --quiet --lint templates
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy contracts broker platform workers sdk edge demo tests benchmarks scripts manage.py
+	@$(BIN)/python manage.py makemigrations --check --dry-run
+
+format: .venv/.installed-dev ## Let the formatter and the safe fixes run
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: .venv/.installed-dev ## What a commit costs: three files onto a hundred thousand
+	@$(BIN)/python -m benchmarks.commit_cost
+
+clean: ## Remove the environment and everything the commands wrote
+	rm -rf .venv var

@@ -1,0 +1,74 @@
+"""From a request to an actor: a bearer token, git's basic form of one, or the dashboard's session."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponseBase
+
+from steelyard_contracts.errors import AuthenticationError
+from steelyard_platform.accounts.models import User
+from steelyard_platform.accounts.permissions import ANONYMOUS, Actor
+from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class ActorMiddleware:
+    """Only notes where the actor comes from; `actor_of` finds out who it is when a view asks."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        # A token is its own proof: no other site can make a browser send it.
+        if "HTTP_AUTHORIZATION" in request.META:
+            request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]  # noqa: SLF001 - Django's own switch
+        return self.get_response(request)
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Who speaks in this request.
+
+    A session counts for reading everywhere, and for writing only on pages, where Django checks the form's
+    origin; an API is written to with a token.
+
+    Raises:
+        AuthenticationError: credentials that open nothing are an error, never silently anonymous.
+    """
+    if secret := _secret_in(request):
+        return actor_for_secret(secret)
+    user = getattr(request, "user", None)
+    if isinstance(user, User) and user.is_authenticated:
+        return actor_for_user(user)
+    return ANONYMOUS
+
+
+def api_actor(request: HttpRequest) -> Actor:
+    """As `actor_of`, for views that no form's origin check protects."""
+    if request.method not in _SAFE_METHODS and not _secret_in(request):
+        return ANONYMOUS
+    return actor_of(request)
+
+
+def _secret_in(request: HttpRequest) -> str | None:
+    scheme, _, value = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    match scheme.lower():
+        case "":
+            return None
+        case "bearer":
+            return value.strip()
+        case "basic":
+            return _password_of_basic(value)
+        case _:
+            raise AuthenticationError("Send the token as 'Authorization: Bearer sy_…'.")
+
+
+def _password_of_basic(value: str) -> str:
+    try:
+        _, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise AuthenticationError("Invalid credentials in Authorization header") from error
+    return password

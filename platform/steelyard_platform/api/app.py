@@ -1,0 +1,58 @@
+"""The two APIs and their one error shape. Routers are in the modules beside this one."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import ValidationError
+
+from steelyard_contracts.errors import InvalidInputError, SteelyardError, UnavailableError, body_of
+from steelyard_platform.api import accounts, device, fleet, jobs, repositories, workers
+
+_log = logging.getLogger(__name__)
+
+# ninja's documentation page would load its scripts from another host; the document itself is enough for tools.
+api = NinjaAPI(title="Steelyard", version="1", urls_namespace="api", docs_url=None)
+device_api = NinjaAPI(title="Steelyard for devices", version="1", urls_namespace="device", docs_url=None)
+
+api.add_router("", accounts.router)
+api.add_router("", repositories.router)
+api.add_router("/jobs", jobs.router)
+api.add_router("/jobs", workers.router)
+api.add_router("", fleet.router)
+device_api.add_router("", device.router)
+
+
+def _refuse(request: HttpRequest, error: SteelyardError) -> HttpResponse:
+    body = body_of(error).model_dump(mode="json")
+    return api.create_response(request, body, status=error.status)
+
+
+def _refuse_malformed(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """ninja's list of faults as one sentence, with the list in the details."""
+    faults = [{"where": ".".join(map(str, fault["loc"])), "what": fault["msg"]} for fault in error.errors]
+    sentence = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
+    return _refuse(request, InvalidInputError(f"The request is malformed: {sentence}.", faults=faults))
+
+
+def _refuse_broken(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Our fault: the cause goes to the log, and no traceback to the user."""
+    _log.exception("unexpected error in %s %s", request.method, request.path, exc_info=error)
+    return _refuse(request, UnavailableError("Something went wrong here; the server's log says what. Try again later."))
+
+
+def _add_handlers(to: NinjaAPI) -> None:
+    handlers: dict[type[Exception], Any] = {
+        SteelyardError: _refuse,
+        ValidationError: _refuse_malformed,
+        Exception: _refuse_broken,
+    }
+    for error, handler in handlers.items():
+        to.add_exception_handler(error, handler)
+
+
+_add_handlers(api)
+_add_handlers(device_api)

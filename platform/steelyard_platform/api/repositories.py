@@ -1,0 +1,374 @@
+"""`/api/v1/models` and `/api/v1/datasets`: repositories, versions, aliases, gates, evaluations, lineage.
+
+Files travel by the Hub's protocol (`steelyard_platform.hub`), not here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Field, Router, Schema
+
+from steelyard_contracts.errors import RevisionNotFoundError
+from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
+from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.accounts.permissions import Action
+from steelyard_platform.accounts.services import team_named
+from steelyard_platform.api.paging import DEFAULT_LIMIT, Page, page_of
+from steelyard_platform.datasets.services import summary_of
+from steelyard_platform.repos import services
+from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository, Version
+from steelyard_platform.repos.queries import find_repository, search, visible_repositories
+from steelyard_platform.repos.revisions import resolve
+from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge
+from steelyard_platform.weights.services import add_gate, promote_version, remove_gate, verdicts_for
+
+router = Router(tags=["repositories"])
+
+
+class Kind(StrEnum):
+    """The word in the address."""
+
+    MODELS = "models"
+    DATASETS = "datasets"
+
+    @property
+    def kind(self) -> RepositoryKind:
+        return RepositoryKind(self.removesuffix("s"))
+
+
+class RepositoryView(Schema):
+    name: str
+    kind: str
+    public: bool
+    created_at: datetime
+    updated_at: datetime
+    versions: int
+    tags: list[str]
+
+
+class RepositoryRequest(Schema):
+    name: str = Field(description="namespace/name")
+    public: bool | None = None
+
+
+class VisibilityRequest(Schema):
+    public: bool
+
+
+class VersionView(Schema):
+    version: str
+    commit: str
+    branch: str
+    parent: str | None
+    title: str
+    message: str
+    author: str
+    created_at: datetime
+    files: int
+    size: int
+    job: str | None
+
+
+class EvaluationView(Schema):
+    dataset: str
+    split: str
+    runtime: str
+    metrics: dict[str, float]
+    environment: dict[str, str]
+    created_at: datetime
+
+
+class EdgeView(Schema):
+    relation: str
+    source: str
+    target: str
+
+
+class VersionDetail(VersionView):
+    aliases: list[str]
+    variants: dict[str, str] = Field(description="The version of each variant, by its branch's name.")
+    evaluations: list[EvaluationView]
+    lineage: list[EdgeView]
+    splits: dict[str, dict[str, int]] | None = Field(description="Images by split and label, for a dataset.")
+
+
+class AliasView(Schema):
+    name: str
+    version: str
+    protected: bool
+
+
+class AliasRequest(Schema):
+    revision: str
+    reason: str = Field("", max_length=500)
+
+
+class ProtectRequest(Schema):
+    protected: bool
+
+
+class AliasMoveView(Schema):
+    alias: str
+    from_version: str | None
+    to_version: str | None
+    actor: str
+    reason: str
+    at: datetime
+    verdicts: list[dict[str, Any]]
+
+
+class GateView(Schema):
+    id: int
+    rule: str
+    applies_to: str
+
+
+class GateRequest(Schema):
+    rule: str = Field(max_length=300)
+    applies_to: str = GateRule.ANY
+
+
+class VerdictView(Schema):
+    rule: str
+    passed: bool
+    measured: float | None
+    sentence: str
+
+
+class BranchRequest(Schema):
+    name: str
+    start: str = DEFAULT_REVISION
+    empty: bool = Field(False, description="Begin without the start's files, as a variant does.")
+
+
+@router.get("/{kind}", response=Page[RepositoryView])
+def list_repositories(
+    request: HttpRequest, kind: Kind, text: str = "", cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> dict[str, Any]:
+    """The repositories the caller may read, last changed first."""
+    rows = visible_repositories(api_actor(request)).filter(kind=kind.kind)
+    items, following = page_of(search(rows, text) if text else rows, field="updated_at", cursor=cursor, limit=limit)
+    return {"items": [_repository(item) for item in items], "next": following}
+
+
+@router.post("/{kind}", response={201: RepositoryView})
+def add_repository(request: HttpRequest, kind: Kind, body: RepositoryRequest) -> tuple[int, RepositoryView]:
+    namespace, _, name = body.name.partition("/")
+    repository = services.create_repository(
+        team=team_named(namespace), name=name, kind=kind.kind, public=body.public, actor=api_actor(request)
+    )
+    return 201, _repository(repository)
+
+
+@router.get("/{kind}/{namespace}/{name}", response=RepositoryView)
+def get_repository(request: HttpRequest, kind: Kind, namespace: str, name: str) -> RepositoryView:
+    return _repository(_find(request, kind, namespace, name))
+
+
+@router.patch("/{kind}/{namespace}/{name}", response=RepositoryView)
+def patch_repository(
+    request: HttpRequest, kind: Kind, namespace: str, name: str, body: VisibilityRequest
+) -> RepositoryView:
+    repository = _find(request, kind, namespace, name)
+    services.set_visibility(repository=repository, public=body.public, actor=api_actor(request))
+    return _repository(repository)
+
+
+@router.delete("/{kind}/{namespace}/{name}", response={204: None})
+def delete_repository(request: HttpRequest, kind: Kind, namespace: str, name: str) -> tuple[int, None]:
+    services.delete_repository(repository=_find(request, kind, namespace, name), actor=api_actor(request))
+    return 204, None
+
+
+@router.get("/{kind}/{namespace}/{name}/versions", response=Page[VersionView])
+def list_versions(
+    request: HttpRequest, kind: Kind, namespace: str, name: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> dict[str, Any]:
+    """Every version of every branch, newest first."""
+    repository = _find(request, kind, namespace, name)
+    rows = Version.objects.filter(repository=repository).select_related("branch", "parent")
+    items, following = page_of(rows, field="number", cursor=cursor, limit=limit)
+    return {"items": [_version(item) for item in items], "next": following}
+
+
+@router.get("/{kind}/{namespace}/{name}/versions/{revision}", response=VersionDetail)
+def get_version(request: HttpRequest, kind: Kind, namespace: str, name: str, revision: str) -> VersionDetail:
+    """A version with its aliases, variants, evaluations and direct lineage."""
+    repository = _find(request, kind, namespace, name)
+    version = _resolve(repository, revision)
+    branches = Branch.objects.filter(base=version, sees_base=False, head__isnull=False).select_related("head")
+    return VersionDetail(
+        **_version(version).dict(),
+        aliases=sorted(version.aliases.values_list("name", flat=True)),
+        variants={branch.name: branch.head.label for branch in branches if branch.head},
+        evaluations=_evaluations(version),
+        lineage=_lineage(version),
+        splits=summary_of(version) if kind is Kind.DATASETS else None,
+    )
+
+
+@router.post("/{kind}/{namespace}/{name}/branches", response={201: BranchRequest})
+def add_branch(
+    request: HttpRequest, kind: Kind, namespace: str, name: str, body: BranchRequest
+) -> tuple[int, BranchRequest]:
+    repository = _find(request, kind, namespace, name)
+    services.create_branch(
+        repository=repository,
+        name=body.name,
+        start=resolve(repository, body.start),
+        sees_base=not body.empty,
+        actor=api_actor(request),
+    )
+    return 201, body
+
+
+@router.get("/{kind}/{namespace}/{name}/aliases", response=list[AliasView])
+def list_aliases(request: HttpRequest, kind: Kind, namespace: str, name: str) -> list[AliasView]:
+    rows = Alias.objects.filter(repository=_find(request, kind, namespace, name)).select_related("version")
+    return [AliasView(name=row.name, version=row.version.label, protected=row.is_protected) for row in rows.order_by("name")]
+
+
+@router.put("/{kind}/{namespace}/{name}/aliases/{alias}", response=AliasView)
+def put_alias(
+    request: HttpRequest, kind: Kind, namespace: str, name: str, alias: str, body: AliasRequest
+) -> AliasView:
+    """Moves the alias if every gate allows it; the refusal says which did not."""
+    version = _resolve(_find(request, kind, namespace, name), body.revision)
+    moved = promote_version(version=version, alias=alias, reason=body.reason, actor=api_actor(request))
+    return AliasView(name=moved.name, version=version.label, protected=moved.is_protected)
+
+
+@router.patch("/{kind}/{namespace}/{name}/aliases/{alias}", response=ProtectRequest)
+def protect_alias(
+    request: HttpRequest, kind: Kind, namespace: str, name: str, alias: str, body: ProtectRequest
+) -> ProtectRequest:
+    """Only maintainers may move a protected alias."""
+    repository = _find(request, kind, namespace, name)
+    services.protect_alias(repository=repository, name=alias, protected=body.protected, actor=api_actor(request))
+    return body
+
+
+@router.get("/{kind}/{namespace}/{name}/alias-history", response=Page[AliasMoveView])
+def list_alias_moves(
+    request: HttpRequest, kind: Kind, namespace: str, name: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> dict[str, Any]:
+    repository = _find(request, kind, namespace, name)
+    rows = AliasMove.objects.filter(repository=repository).select_related("from_version", "to_version")
+    items, following = page_of(rows, field="at", cursor=cursor, limit=limit)
+    views = [
+        AliasMoveView(
+            alias=item.alias,
+            from_version=item.from_version.label if item.from_version else None,
+            to_version=item.to_version.label if item.to_version else None,
+            actor=item.actor,
+            reason=item.reason,
+            at=item.at,
+            verdicts=item.verdicts,
+        )
+        for item in items
+    ]
+    return {"items": views, "next": following}
+
+
+@router.get("/{kind}/{namespace}/{name}/gates", response=list[GateView])
+def list_gates(request: HttpRequest, kind: Kind, namespace: str, name: str) -> list[GateView]:
+    return [_gate(rule) for rule in GateRule.objects.filter(repository=_find(request, kind, namespace, name)).order_by("pk")]
+
+
+@router.post("/{kind}/{namespace}/{name}/gates", response={201: GateView})
+def post_gate(request: HttpRequest, kind: Kind, namespace: str, name: str, body: GateRequest) -> tuple[int, GateView]:
+    """Adds a rule that a version must meet before `applies_to` (an alias, `release`, or `*`) may name it."""
+    repository = _find(request, kind, namespace, name)
+    rule = add_gate(repository=repository, text=body.rule, applies_to=body.applies_to, actor=api_actor(request))
+    return 201, _gate(rule)
+
+
+@router.delete("/{kind}/{namespace}/{name}/gates/{gate}", response={204: None})
+def delete_gate(request: HttpRequest, kind: Kind, namespace: str, name: str, gate: int) -> tuple[int, None]:
+    remove_gate(repository=_find(request, kind, namespace, name), gate=gate, actor=api_actor(request))
+    return 204, None
+
+
+@router.get("/{kind}/{namespace}/{name}/versions/{revision}/verdicts", response=list[VerdictView])
+def list_verdicts(
+    request: HttpRequest, kind: Kind, namespace: str, name: str, revision: str, applies_to: str = GateRule.ANY
+) -> list[dict[str, object]]:
+    """What each gate would say of the version now."""
+    version = _resolve(_find(request, kind, namespace, name), revision)
+    return [verdict.as_record() for verdict in verdicts_for(version, applies_to)]
+
+
+def _find(request: HttpRequest, kind: Kind, namespace: str, name: str) -> Repository:
+    return find_repository(api_actor(request), kind.kind, f"{namespace}/{name}", Action.READ)
+
+
+def _resolve(repository: Repository, revision: str) -> Version:
+    version = resolve(repository, revision).version
+    if version is None:
+        raise RevisionNotFoundError(f"{repository.full_name} is empty.", revision=revision)
+    version.repository = repository
+    return version
+
+
+def _repository(repository: Repository) -> RepositoryView:
+    return RepositoryView(
+        name=repository.full_name,
+        kind=repository.kind,
+        public=repository.is_public,
+        created_at=repository.created_at,
+        updated_at=repository.updated_at,
+        versions=repository.last_number,
+        tags=repository.tags,
+    )
+
+
+def _version(version: Version) -> VersionView:
+    return VersionView(
+        version=version.label,
+        commit=version.commit_id,
+        branch=version.branch.name,
+        parent=version.parent.label if version.parent else None,
+        title=version.title,
+        message=version.message,
+        author=version.author_name,
+        created_at=version.created_at,
+        files=version.file_count,
+        size=version.total_size,
+        job=str(version.job) if version.job else None,
+    )
+
+
+def _evaluations(version: Version) -> list[EvaluationView]:
+    rows = Evaluation.objects.filter(version=version).select_related("dataset__repository__team").order_by("-created_at")
+    return [
+        EvaluationView(
+            dataset=f"{row.dataset.repository.full_name}@{row.dataset.label}",
+            split=row.split,
+            runtime=row.runtime,
+            metrics=row.metrics,
+            environment=row.environment,
+            created_at=row.created_at,
+        )
+        for row in rows[:DEFAULT_LIMIT]
+    ]
+
+
+def _lineage(version: Version) -> list[EdgeView]:
+    edges = LineageEdge.objects.filter(source=version) | LineageEdge.objects.filter(target=version)
+    related = ("source__repository__team", "target__repository__team")
+    return [
+        EdgeView(
+            relation=edge.relation,
+            source=f"{edge.source.repository.ref}@{edge.source.label}",
+            target=f"{edge.target.repository.ref}@{edge.target.label}",
+        )
+        for edge in edges.select_related(*related).order_by("pk")[:500]
+    ]
+
+
+def _gate(rule: GateRule) -> GateView:
+    return GateView(id=rule.pk, rule=rule.text, applies_to=rule.applies_to)

@@ -1,0 +1,97 @@
+"""`/api/v1/jobs/{id}/…` for workers: claim with a worker's token, everything after with the job's own."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpRequest, StreamingHttpResponse
+from ninja import Router
+
+from steelyard_contracts.errors import RevisionNotFoundError
+from steelyard_contracts.jobs import CheckpointOffer, Claim, ClaimRequest, EvaluationReport, Finish, Heartbeat
+from steelyard_contracts.jobs import HeartbeatAnswer, JobView, LineageReport, LogBatch, MetricBatch, UploadSlot
+from steelyard_contracts.refs import RepositoryKind, parse_ref
+from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.accounts.permissions import Actor
+from steelyard_platform.jobs import series, services
+from steelyard_platform.repos.models import Version
+from steelyard_platform.repos.queries import find_version
+from steelyard_platform.weights.services import record_evaluation, record_lineage, relation_of
+
+router = Router(tags=["workers"])
+
+
+@router.post("/{uuid:job_id}/claim", response=Claim)
+def claim(request: HttpRequest, job_id: UUID, body: ClaimRequest) -> Claim:
+    return services.claim_job(job_id=job_id, worker=body.worker, actor=api_actor(request))
+
+
+@router.post("/{uuid:job_id}/heartbeat", response=HeartbeatAnswer)
+def heartbeat(request: HttpRequest, job_id: UUID, body: Heartbeat) -> HeartbeatAnswer:
+    return services.heartbeat(job_id=job_id, actor=api_actor(request), beat=body)
+
+
+@router.post("/{uuid:job_id}/metrics", response={204: None})
+def metrics(request: HttpRequest, job_id: UUID, body: MetricBatch) -> tuple[int, None]:
+    services.held_job(job_id, api_actor(request))
+    series.write_points(job_id, body.points)
+    return 204, None
+
+
+@router.post("/{uuid:job_id}/logs", response={204: None})
+def logs(request: HttpRequest, job_id: UUID, body: LogBatch) -> tuple[int, None]:
+    job = services.held_job(job_id, api_actor(request))
+    series.write_lines(job_id, job.attempt, body.lines)
+    return 204, None
+
+
+@router.post("/{uuid:job_id}/checkpoints", response=UploadSlot)
+def offer_checkpoint(request: HttpRequest, job_id: UUID, body: CheckpointOffer) -> UploadSlot:
+    """Where to PUT the checkpoint's bytes; `…/checkpoints/complete` makes it count."""
+    url = services.offer_checkpoint(job_id=job_id, actor=api_actor(request), offer=body)
+    return UploadSlot(url=request.build_absolute_uri(url))
+
+
+@router.post("/{uuid:job_id}/checkpoints/complete", response={204: None})
+def complete_checkpoint(request: HttpRequest, job_id: UUID, body: CheckpointOffer) -> tuple[int, None]:
+    services.save_checkpoint(job_id=job_id, actor=api_actor(request), offer=body)
+    return 204, None
+
+
+@router.get("/{uuid:job_id}/checkpoint")
+def get_checkpoint(request: HttpRequest, job_id: UUID) -> StreamingHttpResponse:
+    """The bytes to resume from."""
+    body = services.read_checkpoint(job_id=job_id, actor=api_actor(request))
+    return StreamingHttpResponse(body, content_type="application/octet-stream")
+
+
+@router.post("/{uuid:job_id}/evaluations", response={204: None})
+def report_evaluation(request: HttpRequest, job_id: UUID, body: EvaluationReport) -> tuple[int, None]:
+    actor = api_actor(request)
+    services.held_job(job_id, actor)
+    model, dataset = _version(body.model, RepositoryKind.MODEL, actor), _version(body.dataset, RepositoryKind.DATASET, actor)
+    record_evaluation(version=model, dataset=dataset, report=body, job=job_id)
+    return 204, None
+
+
+@router.post("/{uuid:job_id}/lineage", response={204: None})
+def report_lineage(request: HttpRequest, job_id: UUID, body: LineageReport) -> tuple[int, None]:
+    actor = api_actor(request)
+    services.held_job(job_id, actor)
+    source, target = _version(body.source, RepositoryKind.MODEL, actor), _version(body.target, RepositoryKind.MODEL, actor)
+    record_lineage(source=source, target=target, relation=relation_of(body), job=job_id)
+    return 204, None
+
+
+@router.post("/{uuid:job_id}/finish", response=JobView)
+def finish(request: HttpRequest, job_id: UUID, body: Finish) -> JobView:
+    job = services.finish_job(job_id=job_id, actor=api_actor(request), finish=body)
+    return services.view_of(job)
+
+
+def _version(text: str, kind: RepositoryKind, actor: Actor) -> Version:
+    """A version that the job's grants let it read."""
+    snapshot = find_version(actor, parse_ref(text, kind=kind))
+    if snapshot.version is None:
+        raise RevisionNotFoundError(f"{text} is empty.", revision=text)
+    return snapshot.version

@@ -1,0 +1,40 @@
+"""The Celery app of the platform's side: it sends job ids to the compute queue and runs the light jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from django.conf import settings
+
+import steelyard_broker
+
+LIGHT_QUEUE = "light"
+_TASK_MODULES = ["steelyard_platform.jobs.tasks", "steelyard_platform.fleet.tasks"]
+
+
+def broker_options(broker_url: str, folder: str) -> dict[str, Any]:
+    """Celery's connection settings: the configured broker, or the embedded one in `folder`."""
+    steelyard_broker.register()
+    if not broker_url:
+        return {"broker_url": f"{steelyard_broker.SCHEME}://localhost//", "broker_transport_options": {"folder": folder}}
+    return {"broker_url": broker_url}
+
+
+app = Celery("steelyard_platform", include=_TASK_MODULES)
+app.conf.update(
+    **broker_options(settings.ENVIRONMENT.broker_url, str(settings.ENVIRONMENT.broker_folder)),
+    broker_connection_retry_on_startup=True,
+    task_default_queue=LIGHT_QUEUE,
+    task_ignore_result=True,
+    worker_prefetch_multiplier=1,
+    worker_enable_remote_control=False,
+    worker_send_task_events=False,
+    worker_hijack_root_logger=False,
+    beat_schedule_filename=str(settings.ENVIRONMENT.var / "beat-schedule"),
+    beat_schedule={
+        "look after jobs": {"task": "steelyard.look_after_jobs", "schedule": 5.0, "options": {"expires": 30}},
+        "advance rollouts": {"task": "steelyard.advance_rollouts", "schedule": 5.0, "options": {"expires": 30}},
+    },
+)
+app.set_default()

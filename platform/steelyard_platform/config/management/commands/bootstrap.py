@@ -1,0 +1,50 @@
+"""`manage.py bootstrap --user U --team T --print-token`: the first person, team and token of an installation."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+
+from steelyard_contracts.errors import SteelyardError
+from steelyard_platform.accounts.models import Team, User
+from steelyard_platform.accounts.permissions import Actor, Scope
+from steelyard_platform.accounts.services import create_team, create_user
+from steelyard_platform.accounts.tokens import issue_token
+
+_OPERATOR = Actor(name="operator", scope=Scope.ADMIN, is_superuser=True)
+
+
+class Command(BaseCommand):
+    help = "Makes the first user and team, unless they exist, and prints a token with the scope 'write'."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", required=True, help="name of the user, an administrator of the installation")
+        parser.add_argument("--team", help="a team for them to administer")
+        parser.add_argument("--password", help="their password for the dashboard; one is made and printed if none is given")
+        parser.add_argument("--print-token", action="store_true", help="print a new token as the last line")
+
+    def handle(self, **options: Any) -> None:
+        call_command("migrate", verbosity=0, interactive=False)
+        try:
+            user = self._user(options["user"], options["password"])
+            if options["team"] and not Team.objects.filter(name__iexact=options["team"]).exists():
+                create_team(name=options["team"], owner=user, actor=_OPERATOR)
+        except SteelyardError as error:
+            self.stderr.write(str(error))
+            raise SystemExit(1) from error
+        if options["print_token"]:
+            _, secret = issue_token(name="bootstrap", scope=Scope.WRITE, user=user)
+            self.stdout.write(secret)
+
+    def _user(self, username: str, password: str | None) -> User:
+        known = User.objects.filter(username=username).first()
+        if known is not None:
+            return known
+        chosen = password or secrets.token_urlsafe(12)
+        user = create_user(username=username, password=chosen, actor=_OPERATOR, is_superuser=True)
+        if password is None:
+            self.stdout.write(f"password of {username}: {chosen}")
+        return user

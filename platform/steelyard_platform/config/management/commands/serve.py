@@ -1,0 +1,106 @@
+"""`manage.py serve --port 8000`: a whole installation on this machine, in the foreground."""
+
+from __future__ import annotations
+
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+
+from steelyard_platform.accounts.models import Token
+from steelyard_platform.accounts.permissions import Scope
+from steelyard_platform.accounts.tokens import issue_token, revoke_token
+from steelyard_platform.config.supervisor import Program, Supervisor, celery_command, worker_arguments
+from steelyard_platform.fleet.signatures import ensure_key
+
+_LOCAL_WORKER = "worker of this machine"
+_READY_SECONDS = 60
+_LIGHT_THREADS = 4
+# A presigned address with many parameters is longer than gunicorn's default of 4 KiB.
+_LONGEST_REQUEST_LINE = 8190
+
+
+class Command(BaseCommand):
+    help = "Starts web, light jobs and a compute worker, and stops them all on SIGTERM or Ctrl-C."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--without-compute", action="store_true", help="start no compute worker on this machine")
+
+    def handle(self, **options: Any) -> None:
+        call_command("migrate", verbosity=0, interactive=False)
+        ensure_key()
+        port = options["port"]
+        programs = [_web(port), *_light()]
+        if not options["without_compute"]:
+            programs.append(_compute(port))
+        supervisor = Supervisor(programs, settings.ENVIRONMENT.var / "logs")
+        supervisor.run(on_started=lambda: self._announce(port))
+
+    def _announce(self, port: int) -> None:
+        address = f"http://{settings.ENVIRONMENT.bind}:{port}"
+        deadline = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"{address}/healthz", timeout=2):  # noqa: S310 - our own address
+                    break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        else:
+            self.stderr.write(f"The web process is not ready after {_READY_SECONDS} s; see {settings.ENVIRONMENT.var}/logs.")
+            return
+        self.stdout.write(f"Steelyard is ready at {address} (logs: {settings.ENVIRONMENT.var}/logs). Ctrl-C stops it.")
+        self.stdout.flush()
+
+
+def _web(port: int) -> Program:
+    environment = settings.ENVIRONMENT
+    options = [
+        "--worker-class", "gthread",
+        "--workers", str(environment.web_processes),
+        "--threads", str(environment.web_threads),
+        "--bind", f"{environment.bind}:{port}",
+        "--graceful-timeout", "15",
+        "--keep-alive", "15",
+        "--limit-request-line", str(_LONGEST_REQUEST_LINE),
+        "--no-control-socket",
+        "--log-level", "warning",
+    ]  # fmt: skip
+    return Program("web", [sys.executable, "-m", "gunicorn", "steelyard_platform.config.wsgi:application", *options])
+
+
+def _light() -> list[Program]:
+    module = "steelyard_platform.config.celery_entry"
+    return [
+        Program("light", celery_command(module, *worker_arguments("light", "threads", _LIGHT_THREADS))),
+        # The plain scheduler keeps no file: every schedule here is a few seconds long.
+        Program("beat", celery_command(module, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile=", "--loglevel", "WARNING")),
+    ]
+
+
+def _compute(port: int) -> Program:
+    environment = settings.ENVIRONMENT
+    return Program(
+        "compute",
+        celery_command("steelyard_workers.celery_entry", *worker_arguments("compute", "solo", 1)),
+        {
+            "STEELYARD_URL": settings.PUBLIC_URL or f"http://{environment.bind}:{port}",
+            "STEELYARD_WORKER_TOKEN": _worker_secret(),
+            "STEELYARD_WORKER_FOLDER": str(environment.var / "worker"),
+            "STEELYARD_BROKER_URL": environment.broker_url,
+            "STEELYARD_BROKER_FOLDER": str(environment.broker_folder),
+        },
+    )
+
+
+def _worker_secret() -> str:
+    """A new token at each start; the former one, which is written nowhere, ends."""
+    for token in Token.objects.filter(name=_LOCAL_WORKER, scope=Scope.WORKER, revoked_at=None):
+        revoke_token(token)
+    _, secret = issue_token(name=_LOCAL_WORKER, scope=Scope.WORKER)
+    return secret

@@ -1,0 +1,128 @@
+"""Starts the processes of an installation on one machine, and stops them together.
+
+    web        gunicorn, threads over WSGI
+    light      Celery worker for the platform's own small jobs
+    beat       rings the regular ones
+    compute    Celery worker with torch; it reaches the platform only over HTTP
+
+A process that dies is started again, a little later each time. When the supervisor itself is killed, the
+kernel takes its children along (on Linux).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+_log = logging.getLogger(__name__)
+_PR_SET_PDEATHSIG = 1
+_GRACE_SECONDS = 25.0
+_LOOK_EVERY = 0.2
+_LONGEST_PAUSE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    name: str
+    command: list[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def celery_command(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "celery", "--quiet", "--app", module, *arguments]
+
+
+def worker_arguments(queue: str, pool: str, threads: int) -> list[str]:
+    """One message at a time, no chatter between workers: the broker is only a doorbell."""
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    return ["worker", "--queues", queue, "--pool", pool, "--concurrency", str(threads), *quiet]
+
+
+@dataclass
+class _Running:
+    program: Program
+    process: subprocess.Popen[bytes]
+    started: float
+    pause: float = 1.0
+    again_at: float | None = None
+
+
+class Supervisor:
+    """Runs programs until told to stop. `logs`: a folder that receives each program's output."""
+
+    def __init__(self, programs: list[Program], logs: Path) -> None:
+        self.programs = programs
+        self.logs = logs
+        self._stopping = False
+
+    def run(self, on_started: Callable[[], None]) -> None:
+        """Blocks until SIGTERM or SIGINT; returns with no process left behind."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        running = [_Running(program, self._start(program), time.monotonic()) for program in self.programs]
+        try:
+            on_started()
+            while not self._stopping:
+                for one in running:
+                    self._look_after(one)
+                time.sleep(_LOOK_EVERY)
+        finally:
+            _stop_all([one.process for one in running])
+
+    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _start(self, program: Program) -> subprocess.Popen[bytes]:
+        with (self.logs / f"{program.name}.log").open("ab") as log:
+            return subprocess.Popen(
+                program.command,
+                env={**os.environ, **program.environment},  # noqa: TID251 - children inherit the operator's settings
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which then stops them in order
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - it only asks the kernel for a signal
+            )
+
+    def _look_after(self, one: _Running) -> None:
+        now = time.monotonic()
+        if one.again_at is not None:
+            if now >= one.again_at:
+                one.process, one.started, one.again_at = self._start(one.program), now, None
+            return
+        status = one.process.poll()
+        if status is None:
+            return
+        one.pause = 1.0 if now - one.started > _LONGEST_PAUSE else min(one.pause * 2, _LONGEST_PAUSE)
+        one.again_at = now + one.pause
+        _log.error("%s ended with status %s; see its log. Starting it again in %.0f s.", one.program.name, status, one.pause)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _stop_all(processes: list[subprocess.Popen[bytes]]) -> None:
+    """SIGTERM to all, and SIGKILL to the groups of those that do not heed it."""
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + _GRACE_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            _log.warning("process %s did not stop in time and was killed", process.pid)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -1,0 +1,27 @@
+"""All addresses. The Hub's API and the pages share the root, so pages come last."""
+
+from __future__ import annotations
+
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+
+from steelyard_platform.api.app import api, device_api
+from steelyard_platform.storage.views import signed_object
+
+
+def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    """200 when this process answers and reaches its database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+urlpatterns = [
+    path("healthz", healthz),
+    path("objects/<path:key>", signed_object),
+    path("api/v1/", api.urls),
+    path("api/device/v1/", device_api.urls),
+    path("", include("steelyard_platform.hub.urls")),
+    path("", include("steelyard_platform.pages.urls")),
+]

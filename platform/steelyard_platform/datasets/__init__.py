@@ -1,0 +1,1 @@
+"""What a dataset holds: its samples, splits and labels, read from its layout."""

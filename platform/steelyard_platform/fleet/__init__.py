@@ -1,0 +1,1 @@
+"""Devices, signed releases, staged rollouts, and what the devices report back."""

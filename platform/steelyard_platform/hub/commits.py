@@ -1,0 +1,194 @@
+"""Preupload and commit: how files come in. Large ones went through `lfs` before."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+
+from steelyard_contracts.digests import is_sha256
+from steelyard_contracts.errors import BlobMissingError, InvalidInputError, TooLargeError
+from steelyard_contracts.names import check_file_path
+from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
+from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.accounts.permissions import Action
+from steelyard_platform.hub.http import flag, hub_view, json_body, page_url
+from steelyard_platform.repos import commits, tree
+from steelyard_platform.repos.blobs import Pack, accept_staged, held_blobs
+from steelyard_platform.repos.card import CARD_PATH, refresh_card
+from steelyard_platform.repos.models import Repository
+from steelyard_platform.repos.queries import find_repository
+from steelyard_platform.repos.revisions import find_branch, resolve, root_id, tip_of
+from steelyard_platform.storage.receiving import body_stream, lines_of
+
+# Files up to this size travel inside the commit and share one stored object; text may be larger.
+REGULAR_BYTES = 256 * 1024
+REGULAR_TEXT_BYTES = 5 * 1024 * 1024
+_TEXT_SUFFIXES = (".md", ".txt", ".json", ".yaml", ".yml", ".py", ".csv", ".jinja", ".toml", ".cfg", ".gitattributes")
+_MAX_LINE = 16 * 1024 * 1024
+_MAX_OPERATIONS = 100_000
+_MAX_PREUPLOAD = 10_000
+
+
+@hub_view("POST")
+def preupload(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
+    """Which way each file should come, and what is at its path now."""
+    repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", Action.WRITE)
+    files = json_body(request).get("files")
+    if not isinstance(files, list) or len(files) > _MAX_PREUPLOAD:
+        raise InvalidInputError(f"Send 'files', a list of at most {_MAX_PREUPLOAD}.", field="files")
+    asked = [(str(file.get("path")), int(file.get("size") or 0)) for file in files if isinstance(file, dict)]
+    for path, _ in asked:
+        check_file_path(path)
+    there = tree.entries_for_paths(resolve(repository, revision).version, [path for path, _ in asked])
+    return JsonResponse(
+        {
+            "files": [
+                {
+                    "path": path,
+                    "uploadMode": "regular" if is_regular(path, size) else "lfs",
+                    "shouldIgnore": False,
+                    "oid": there[path].etag if path in there else None,
+                }
+                for path, size in asked
+            ]
+        }
+    )
+
+
+def is_regular(path: str, size: int) -> bool:
+    return size <= (REGULAR_TEXT_BYTES if path.lower().endswith(_TEXT_SUFFIXES) else REGULAR_BYTES)
+
+
+@dataclass
+class _Incoming:
+    """A commit's body as it is read: the words, and operations in the order they came."""
+
+    title: str = ""
+    body: str = ""
+    parent: str | None = None
+    operations: list[commits.Operation] = field(default_factory=list)
+    lfs: dict[str, int | None] = field(default_factory=dict)  # sha256 -> announced size
+
+
+@hub_view("POST")
+def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
+    """One commit, whole or not at all. The body is NDJSON, read line by line."""
+    if flag(request, "create_pr"):
+        raise InvalidInputError("Pull requests are not offered here; commit to a branch instead.", field="create_pr")
+    actor = api_actor(request)
+    repository = find_repository(actor, kind, f"{namespace}/{name}", Action.WRITE)
+    branch_name = revision.removeprefix("refs/heads/")
+    seen = tip_of(branch) if (branch := find_branch(repository, branch_name)) else None
+    with Pack() as pack:
+        incoming = _read(request, pack)
+        commits.check_operations(incoming.operations)
+        _accept_large(repository, incoming)
+        pack.store(repository.team)
+    version = commits.commit(
+        repository=repository,
+        branch_name=branch_name,
+        operations=incoming.operations,
+        message=commits.Message(incoming.title, incoming.body),
+        actor=actor,
+        parent=incoming.parent,
+        seen=seen,
+    )
+    if version is not None and branch_name == DEFAULT_REVISION and _touches_card(incoming.operations):
+        refresh_card(repository, version)
+    commit_id = version.commit_id if version else root_id(repository)
+    return JsonResponse(
+        {
+            "success": True,
+            "commitOid": commit_id,
+            "commitUrl": f"{page_url(request, repository)}/commit/{commit_id}",
+            "hookOutput": "",
+        }
+    )
+
+
+def _read(request: HttpRequest, pack: Pack) -> _Incoming:
+    incoming = _Incoming()
+    for record in _records(request):
+        key, value = record.get("key"), record.get("value")
+        if not isinstance(value, dict):
+            raise InvalidInputError("Each line of a commit is {'key': ..., 'value': {...}}.")
+        match key:
+            case "header":
+                incoming.title, incoming.body = str(value.get("summary") or ""), str(value.get("description") or "")
+                incoming.parent = value.get("parentCommit") or None
+            case "file":
+                sha256 = pack.add(_content(value))
+                incoming.operations.append(commits.AddFile(_path(value), sha256, is_lfs=False))
+            case "lfsFile":
+                incoming.operations.append(_large(value, incoming))
+            case "deletedFile":
+                incoming.operations.append(commits.DeleteFile(_path(value)))
+            case "deletedFolder":
+                incoming.operations.append(commits.DeleteFolder(_path(value)))
+            case _:
+                raise InvalidInputError(f"A commit has no operation {key!r}.", key=key)
+        if len(incoming.operations) > _MAX_OPERATIONS:
+            raise TooLargeError(f"A commit takes at most {_MAX_OPERATIONS} operations; send several.")
+    return incoming
+
+
+def _records(request: HttpRequest) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines_of(body_stream(request), longest=_MAX_LINE), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise InvalidInputError(f"Line {number} of the commit is not JSON.", line=number) from error
+        if not isinstance(record, dict):
+            raise InvalidInputError(f"Line {number} of the commit is not a JSON object.", line=number)
+        yield record
+
+
+def _content(value: dict[str, Any]) -> bytes:
+    content = value.get("content")
+    if not isinstance(content, str):
+        raise InvalidInputError(f"The file {value.get('path')!r} has no content.")
+    if value.get("encoding") != "base64":
+        return content.encode()
+    try:
+        return base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInputError(f"The content of {value.get('path')!r} is not base64.") from error
+
+
+def _large(value: dict[str, Any], incoming: _Incoming) -> commits.AddFile:
+    sha256 = str(value.get("oid"))
+    if not is_sha256(sha256):
+        raise InvalidInputError(f"The oid of {value.get('path')!r} is not a SHA-256.", oid=sha256)
+    size = value.get("size")
+    incoming.lfs[sha256] = int(size) if size is not None else None
+    return commits.AddFile(_path(value), sha256, is_lfs=True)
+
+
+def _path(value: dict[str, Any]) -> str:
+    path = value.get("path")
+    if not isinstance(path, str):
+        raise InvalidInputError("An operation of the commit names no path.")
+    return path
+
+
+def _accept_large(repository: Repository, incoming: _Incoming) -> None:
+    """Clients that skip `verify` are served too: what is still staged is checked now."""
+    held = held_blobs(repository.team, incoming.lfs)
+    for sha256, size in incoming.lfs.items():
+        if sha256 in held:
+            continue
+        if size is None:
+            raise BlobMissingError(f"No file with the SHA-256 {sha256} was uploaded; upload it, then commit.")
+        accept_staged(repository, sha256=sha256, size=size)
+
+
+def _touches_card(operations: list[commits.Operation]) -> bool:
+    return any(operation.path == CARD_PATH for operation in operations)

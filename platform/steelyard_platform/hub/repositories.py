@@ -1,0 +1,135 @@
+"""Creating, describing, moving and deleting repositories, in the Hub's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+
+from steelyard_contracts.errors import AlreadyExistsError, AuthenticationError, InvalidInputError
+from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
+from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.accounts.models import Team
+from steelyard_platform.accounts.permissions import Actor
+from steelyard_platform.accounts.services import team_named
+from steelyard_platform.hub.http import absolute, flag, hub_view, json_body, page_url, text_field
+from steelyard_platform.hub.records import repository_record, sibling_records
+from steelyard_platform.repos import services
+from steelyard_platform.repos.card import parse_metadata, split_card
+from steelyard_platform.repos.models import Repository
+from steelyard_platform.repos.queries import find_repository
+from steelyard_platform.repos.revisions import resolve
+
+
+@hub_view("POST")
+def create(request: HttpRequest) -> HttpResponseBase:
+    actor, body = api_actor(request), json_body(request)
+    kind, team, name = _kind(body), _team(body, actor), text_field(body, "name").rpartition("/")[2]
+    try:
+        repository = services.create_repository(team=team, name=name, kind=kind, public=_public(body), actor=actor)
+    except AlreadyExistsError as error:
+        known = find_repository(actor, kind, f"{team.name}/{name}")
+        # `exist_ok=True` reads the address out of the refusal.
+        return JsonResponse({"error": error.message, "url": page_url(request, known)}, status=409)
+    return JsonResponse(
+        {"url": page_url(request, repository), "name": repository.full_name, "id": str(repository.pk)}, status=200
+    )
+
+
+@hub_view("DELETE")
+def delete(request: HttpRequest) -> HttpResponseBase:
+    actor, body = api_actor(request), json_body(request)
+    services.delete_repository(repository=_named(body, actor), actor=actor)
+    return HttpResponse(status=200)
+
+
+@hub_view("POST")
+def move(request: HttpRequest) -> HttpResponseBase:
+    actor, body = api_actor(request), json_body(request)
+    repository = find_repository(actor, _kind(body), text_field(body, "fromRepo"))
+    namespace, slash, name = text_field(body, "toRepo").partition("/")
+    if not slash:
+        raise InvalidInputError("The field 'toRepo' must be namespace/name.", field="toRepo")
+    services.move_repository(repository=repository, team=team_named(namespace), name=name, actor=actor)
+    return HttpResponse(status=200)
+
+
+@hub_view("PUT")
+def settings(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str) -> HttpResponseBase:
+    actor, body = api_actor(request), json_body(request)
+    repository = find_repository(actor, kind, f"{namespace}/{name}")
+    if body.get("gated") not in {None, False}:
+        raise InvalidInputError("Gated access is not offered here; make the repository private instead.", field="gated")
+    public = _public(body)
+    if public is not None:
+        services.set_visibility(repository=repository, public=public, actor=actor)
+    return JsonResponse({"private": not repository.is_public, "gated": False})
+
+
+@hub_view("GET", "HEAD")
+def info(
+    request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str = DEFAULT_REVISION
+) -> HttpResponseBase:
+    repository = find_repository(api_actor(request), kind, f"{namespace}/{name}")
+    if repository.full_name.lower() != f"{namespace}/{name}".lower():
+        path = str(request.META.get("RAW_URI", request.get_full_path()))
+        return HttpResponse(status=307, headers={"Location": absolute(request, path.replace(f"{namespace}/{name}", repository.full_name, 1))})
+    snapshot = resolve(repository, revision)
+    record = repository_record(repository, snapshot)
+    record["siblings"] = sibling_records(snapshot, with_blobs=flag(request, "blobs"))
+    return JsonResponse(_only(record, request.GET.getlist("expand") + request.GET.getlist("expand[]")))
+
+
+def _only(record: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
+    """With `expand`, the fields that were asked for and those that name the repository."""
+    if not wanted:
+        return record
+    return {key: value for key, value in record.items() if key in {*wanted, "id", "_id", "modelId"}}
+
+
+@hub_view("POST")
+def validate_yaml(request: HttpRequest) -> HttpResponseBase:
+    """Whether a card's front matter is YAML that can be kept. Clients ask before they push a README.md."""
+    content = json_body(request).get("content")
+    front_matter, _ = split_card(content if isinstance(content, str) else "")
+    _, fault = parse_metadata(front_matter)
+    errors = [{"message": fault}] if fault else []
+    return JsonResponse({"errors": errors, "warnings": []}, status=400 if fault else 200)
+
+
+def _kind(body: dict[str, Any]) -> RepositoryKind:
+    found = body.get("type") or "model"
+    if found not in set(RepositoryKind):
+        raise InvalidInputError(f"Steelyard keeps models and datasets; {found!r} is neither.", field="type")
+    return RepositoryKind(found)
+
+
+def _public(body: dict[str, Any]) -> bool | None:
+    """`visibility` from today's clients, `private` from older ones; None when neither says."""
+    match body.get("visibility"), body.get("private"):
+        case "public", _:
+            return True
+        case "private", _:
+            return False
+        case None, bool() as private:
+            return not private
+        case None, None:
+            return None
+        case other, _:
+            raise InvalidInputError(f"A repository is private or public, not {other!r}.", field="visibility")
+
+
+def _team(body: dict[str, Any], actor: Actor) -> Team:
+    """The namespace to create in: as named, or the caller's own. A team one is no member of looks like none."""
+    if actor.is_anonymous:
+        raise AuthenticationError("Invalid credentials in Authorization header")
+    namespace = body.get("organization") or text_field(body, "name").rpartition("/")[0] or actor.name
+    return team_named(str(namespace))
+
+
+def _named(body: dict[str, Any], actor: Actor) -> Repository:
+    name = text_field(body, "name")
+    full_name = name if "/" in name else f"{body.get('organization') or actor.name}/{name}"
+    return find_repository(actor, _kind(body), full_name)
+
+

@@ -1,0 +1,32 @@
+"""Files by address: `/{namespace}/{name}/resolve/{revision}/{path}`, with HEAD, GET and Range."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from steelyard_contracts.errors import EntryNotFoundError
+from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.hub.converters import ENCODED_SLASH
+from steelyard_platform.hub.http import absolute, error_response, hub_view, kind_of
+from steelyard_platform.repos import tree
+from steelyard_platform.repos.queries import find_repository
+from steelyard_platform.repos.revisions import resolve as resolve_revision
+from steelyard_platform.repos.serving import serve_entry
+
+
+@hub_view("GET", "HEAD")
+def resolve(request: HttpRequest, kind: str, namespace: str, name: str, revision: str, file: str) -> HttpResponseBase:
+    repository = find_repository(api_actor(request), kind_of(kind), f"{namespace}/{name}")
+    if repository.full_name.lower() != f"{namespace}/{name}".lower():
+        moved = f"{repository.page}/resolve/{revision}/{file}"
+        return HttpResponse(status=307, headers={"Location": absolute(request, moved)})
+    snapshot = resolve_revision(repository, revision)
+    try:
+        entry = tree.entry_at(snapshot.version, file.replace(ENCODED_SLASH, "/"))
+    except EntryNotFoundError as error:
+        response: HttpResponseBase = error_response(error)
+    else:
+        response = serve_entry(request, entry)
+    # Also with a 404: clients then remember that this commit does not have the file.
+    response.headers["X-Repo-Commit"] = snapshot.commit_id
+    return response

@@ -1,0 +1,106 @@
+"""Looking around in a version: folders, paths, history."""
+
+from __future__ import annotations
+
+import json
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+
+from steelyard_contracts.errors import EntryNotFoundError, InvalidInputError
+from steelyard_contracts.refs import RepositoryKind
+from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.hub.converters import ENCODED_SLASH
+from steelyard_platform.hub.http import flag, hub_view, page_response
+from steelyard_platform.hub.records import commit_record, tree_record
+from steelyard_platform.repos import tree as trees
+from steelyard_platform.repos.models import Entry, Version
+from steelyard_platform.repos.queries import find_repository
+from steelyard_platform.repos.revisions import resolve
+
+_PAGE = 1000
+_MAX_PATHS = 10_000
+
+
+@hub_view("GET")
+def tree(
+    request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str, folder: str = ""
+) -> HttpResponseBase:
+    snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}"), revision)
+    folder = folder.replace(ENCODED_SLASH, "/").strip("/")
+    try:
+        items, cursor = trees.page_of_tree(
+            snapshot.version,
+            folder=folder,
+            recursive=flag(request, "recursive"),
+            after=request.GET.get("cursor", ""),
+            limit=_PAGE,
+        )
+    except EntryNotFoundError:
+        if snapshot.version is None and not folder:
+            return JsonResponse([], safe=False)
+        raise
+    commits = _last_commits(snapshot.version, items) if flag(request, "expand") else {}
+    records = [tree_record(item, commits.get(item.added_in) if isinstance(item, Entry) else None) for item in items]
+    return page_response(request, records, cursor)
+
+
+@hub_view("POST")
+def paths_info(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
+    """Files and folders by name; what is not there is left out."""
+    snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}"), revision)
+    paths, expand = _asked_paths(request)
+    entries = trees.entries_for_paths(snapshot.version, paths)
+    items: list[Entry | trees.Folder] = []
+    for path in paths:
+        if path in entries:
+            items.append(entries[path])
+        elif _is_folder(snapshot.version, path):
+            items.append(trees.Folder(path))
+    commits = _last_commits(snapshot.version, items) if expand else {}
+    records = [tree_record(item, commits.get(item.added_in) if isinstance(item, Entry) else None) for item in items]
+    return JsonResponse(records, safe=False)
+
+
+@hub_view("GET")
+def list_commits(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
+    """The history of a version, newest first: its branch, and on into the branch that came from."""
+    snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}"), revision)
+    start: Version | None = snapshot.version
+    if cursor := request.GET.get("cursor"):
+        start = resolve(snapshot.repository, cursor).version
+    history: list[Version] = []
+    while start is not None and len(history) <= _PAGE:
+        own = Version.objects.filter(branch=start.branch, number__lte=start.number).select_related("branch")
+        history += own.order_by("-number")[: _PAGE + 1 - len(history)]
+        start = start.branch.base if start.branch.sees_base else None
+    following = history[_PAGE].commit_id if len(history) > _PAGE else None
+    return page_response(request, [commit_record(version) for version in history[:_PAGE]], following)
+
+
+def _asked_paths(request: HttpRequest) -> tuple[list[str], bool]:
+    """As a form (the Python client) or as JSON (others)."""
+    if request.content_type == "application/json":
+        try:
+            body = json.loads(request.body)
+            paths, expand = list(map(str, body.get("paths", []))), bool(body.get("expand"))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise InvalidInputError("Send {'paths': [...], 'expand': false}.") from error
+    else:
+        paths, expand = request.POST.getlist("paths"), request.POST.get("expand", "").lower() == "true"
+    if len(paths) > _MAX_PATHS:
+        raise InvalidInputError(f"At most {_MAX_PATHS} paths at once.")
+    return [path.strip("/") for path in paths], expand
+
+
+def _is_folder(version: Version | None, path: str) -> bool:
+    prefix = f"{path}/"
+    return trees.entries_at(version).filter(path__gte=prefix, path__lt=prefix[:-1] + "0").exists()
+
+
+def _last_commits(version: Version | None, items: list[Entry | trees.Folder]) -> dict[int, Version]:
+    """The versions that last changed these files, by number, in one query."""
+    if version is None:
+        return {}
+    numbers = {item.added_in for item in items if isinstance(item, Entry)}
+    found = Version.objects.filter(repository=version.repository_id, number__in=numbers)
+    return {one.number: one for one in found}

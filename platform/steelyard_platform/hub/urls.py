@@ -1,0 +1,49 @@
+"""The Hub's addresses. A revision, and a path inside the API, is one segment whose slashes came as %2F."""
+
+from __future__ import annotations
+
+from django.urls import path, re_path, register_converter
+
+from steelyard_platform.hub import commits, identity, lfs, listing, references, repositories, resolve, trees
+from steelyard_platform.hub.converters import KindConverter, SegmentConverter
+
+register_converter(KindConverter, "kind")
+register_converter(SegmentConverter, "segment")
+
+_REPOSITORY = "api/<kind:kind>/<str:namespace>/<str:name>"
+# Models have no prefix, datasets have one.
+_FILES = ["<str:namespace>/<str:name>", "datasets/<str:namespace>/<str:name>"]
+
+urlpatterns = [
+    path("api/whoami-v2", identity.whoami),
+    path("api/validate-yaml", repositories.validate_yaml),
+    path("api/repos/create", repositories.create),
+    path("api/repos/delete", repositories.delete),
+    path("api/repos/move", repositories.move),
+    path("api/agent-harnesses", identity.agent_harnesses),
+    path("api/<kind:kind>", listing.list_repositories),
+    path("api/<kind:kind>-tags-by-type", listing.tags_by_type),
+    path(_REPOSITORY, repositories.info),
+    path(f"{_REPOSITORY}/revision/<segment:revision>", repositories.info),
+    path(f"{_REPOSITORY}/auth-check", identity.auth_check),
+    path(f"{_REPOSITORY}/auth-check/write", identity.auth_check_write),
+    path(f"{_REPOSITORY}/settings", repositories.settings),
+    path(f"{_REPOSITORY}/preupload/<segment:revision>", commits.preupload),
+    path(f"{_REPOSITORY}/commit/<segment:revision>", commits.commit),
+    path(f"{_REPOSITORY}/tree/<segment:revision>", trees.tree),
+    path(f"{_REPOSITORY}/tree/<segment:revision>/<path:folder>", trees.tree),
+    path(f"{_REPOSITORY}/paths-info/<segment:revision>", trees.paths_info),
+    path(f"{_REPOSITORY}/commits/<segment:revision>", trees.list_commits),
+    path(f"{_REPOSITORY}/refs", references.list_refs),
+    path(f"{_REPOSITORY}/branch/<segment:revision>", references.branch),
+    path(f"{_REPOSITORY}/tag/<segment:revision>", references.tag),
+    path("lfs/complete/<str:ticket>", lfs.complete),
+    re_path(r"^api/(?!v1/|device/)", identity.unknown),
+]
+for kind, prefix in zip(("models", "datasets"), _FILES, strict=True):
+    urlpatterns += [
+        path(f"{prefix}/resolve/<segment:revision>/<path:file>", resolve.resolve, {"kind": kind}),
+        path(f"{prefix}/raw/<segment:revision>/<path:file>", resolve.resolve, {"kind": kind}),
+        path(f"{prefix}.git/info/lfs/objects/batch", lfs.batch, {"kind": kind}),
+        path(f"{prefix}.git/info/lfs/objects/verify", lfs.verify, {"kind": kind}),
+    ]

@@ -1,0 +1,62 @@
+"""SQLAlchemy Core on Django's own connection: one schema, one transaction, one pool.
+
+Django's models define the tables; these helpers describe them to Core, which compiles the set-shaped
+statements an ORM is bad at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from django.db import connection, models
+from sqlalchemy import Column, MetaData, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.sql import Executable
+from sqlalchemy.sql.elements import ClauseElement
+
+_METADATA = MetaData()
+
+
+@cache
+def table_of(model: type[models.Model]) -> Table:
+    """The Core table of a Django model. Its columns are untyped: Django has already adapted the values."""
+    columns = [Column(field.column) for field in model._meta.concrete_fields]  # noqa: SLF001 - Django documents _meta
+    return Table(model._meta.db_table, _METADATA, *columns)  # noqa: SLF001 - as above
+
+
+def insert_into(model: type[models.Model]) -> Any:
+    """An INSERT of the connection's own dialect, for its ON CONFLICT."""
+    dialect = postgresql if connection.vendor == "postgresql" else sqlite
+    return dialect.insert(table_of(model))
+
+
+def fetch_all(statement: Executable) -> list[tuple[Any, ...]]:
+    sql, parameters = _compile(statement)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+
+
+def execute_many(statement: Executable, rows: Sequence[dict[str, Any]]) -> None:
+    """Runs one statement for many rows of parameters."""
+    if not rows:
+        return
+    sql, _ = _compile(statement)
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, rows)
+
+
+def _compile(statement: Executable) -> tuple[str, dict[str, Any]]:
+    assert isinstance(statement, ClauseElement)  # noqa: S101 - every Core statement is one
+    compiled = statement.compile(dialect=_dialect(), compile_kwargs={"render_postcompile": True})
+    return str(compiled), dict(compiled.params)
+
+
+@cache
+def _dialect() -> Dialect:
+    # Django's cursors take %(name)s on both databases.
+    dialect = postgresql.dialect if connection.vendor == "postgresql" else sqlite.dialect
+    return dialect(paramstyle="pyformat")

@@ -1,0 +1,109 @@
+"""From what a person asked for to what a job may do: references pinned to versions, rights as grants.
+
+A job's data cannot change under it, and its token opens exactly what its spec names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from steelyard_contracts.errors import InvalidInputError, RevisionNotFoundError
+from steelyard_contracts.jobs import EvaluateSpec, JobSpec, OptimiseSpec, TrainSpec
+from steelyard_contracts.names import check_reference_name
+from steelyard_contracts.refs import RepositoryKind, parse_ref
+from steelyard_platform.accounts.permissions import Action, Actor
+from steelyard_platform.accounts.services import team_named
+from steelyard_platform.datasets.services import VALIDATION, check_classification, summary_of
+from steelyard_platform.repos.models import Repository, Version
+from steelyard_platform.repos.queries import find_repository, find_version
+from steelyard_platform.repos.services import create_repository
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A spec with its references pinned, where it belongs, and what its token may do."""
+
+    spec: JobSpec
+    home: Repository
+    grants: frozenset[tuple[UUID, Action]]
+
+
+def pin(spec: JobSpec, actor: Actor) -> Pinned:
+    """Raises: the errors of looking things up as `actor`, and DatasetUnusableError."""
+    match spec:
+        case TrainSpec():
+            return _pin_train(spec, actor)
+        case EvaluateSpec():
+            return _pin_evaluate(spec, actor)
+        case OptimiseSpec():
+            return _pin_optimise(spec, actor)
+
+
+def _pin_train(spec: TrainSpec, actor: Actor) -> Pinned:
+    if spec.freeze != "none" and spec.base is None:
+        raise InvalidInputError("Freezing a backbone needs a base to take it from; name one with 'base'.")
+    check_reference_name(spec.branch, "branch")
+    dataset = _dataset(spec.dataset, actor)
+    check_classification(summary_of(dataset), dataset.repository.full_name)
+    base = _model(spec.base, actor) if spec.base else None
+    output = _output(spec.output, actor)
+    pinned = spec.model_copy(
+        update={"dataset": _pinned_text(dataset), "base": _pinned_text(base) if base else None, "output": output.full_name}
+    )
+    reads = [dataset.repository, output, *([base.repository] if base else [])]
+    return Pinned(pinned, output, frozenset({*_reading(reads), (output.pk, Action.WRITE)}))
+
+
+def _pin_evaluate(spec: EvaluateSpec, actor: Actor) -> Pinned:
+    dataset, model = _dataset(spec.dataset, actor), _model(spec.model, actor)
+    check_classification(summary_of(dataset), dataset.repository.full_name, needs=[VALIDATION])
+    home = find_repository(actor, RepositoryKind.MODEL, model.repository.full_name, Action.RUN_JOBS)
+    pinned = spec.model_copy(update={"dataset": _pinned_text(dataset), "model": _pinned_text(model)})
+    return Pinned(pinned, home, frozenset(_reading([dataset.repository, home])))
+
+
+def _pin_optimise(spec: OptimiseSpec, actor: Actor) -> Pinned:
+    dataset, model = _dataset(spec.dataset, actor), _model(spec.model, actor)
+    check_classification(summary_of(dataset), dataset.repository.full_name)
+    home = find_repository(actor, RepositoryKind.MODEL, model.repository.full_name, Action.RUN_JOBS)
+    pinned = spec.model_copy(update={"dataset": _pinned_text(dataset), "model": _pinned_text(model)})
+    return Pinned(pinned, home, frozenset({*_reading([dataset.repository, home]), (home.pk, Action.WRITE)}))
+
+
+def _dataset(text: str, actor: Actor) -> Version:
+    return _version(text, RepositoryKind.DATASET, actor)
+
+
+def _model(text: str, actor: Actor) -> Version:
+    return _version(text, RepositoryKind.MODEL, actor)
+
+
+def _version(text: str, kind: RepositoryKind, actor: Actor) -> Version:
+    ref = parse_ref(text, kind=kind)
+    if ref.kind is not kind:
+        raise InvalidInputError(f"{text!r} names a {ref.kind}; a {kind} is needed here.")
+    snapshot = find_version(actor, ref)
+    if snapshot.version is None:
+        raise RevisionNotFoundError(f"{ref.repository} is empty; commit something to it first.", repository=ref.repository)
+    snapshot.version.repository = snapshot.repository  # it came with its team
+    return snapshot.version
+
+
+def _output(text: str, actor: Actor) -> Repository:
+    """The model repository to commit to, made if it is not there and the actor may."""
+    ref = parse_ref(text)
+    team = team_named(ref.namespace)
+    known = Repository.objects.filter(team=team, kind=RepositoryKind.MODEL, name__iexact=ref.name)
+    if known.exists():
+        return find_repository(actor, RepositoryKind.MODEL, ref.repository, Action.WRITE)
+    return create_repository(team=team, name=ref.name, kind=RepositoryKind.MODEL, actor=actor)
+
+
+def _reading(repositories: list[Repository]) -> Iterator[tuple[UUID, Action]]:
+    return ((repository.pk, Action.READ) for repository in repositories)
+
+
+def _pinned_text(version: Version) -> str:
+    return f"{version.repository.full_name}@{version.label}"

@@ -1,0 +1,1 @@
+"""The one core that weights and datasets share: repositories, versions, entries, blobs, aliases and tags."""

@@ -1,0 +1,165 @@
+"""Bytes on their way into a repository: packed when small, staged and checked when large.
+
+Large files are PUT to a staging key first, because whoever holds a signed address may write anything to it.
+They become a blob only after their SHA-256 was computed from what the store really holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from steelyard_contracts.digests import checked, git_blob_id, lfs_pointer_id, sha256_of
+from steelyard_contracts.errors import BlobMissingError, DigestMismatchError
+from steelyard_platform.accounts.models import Team
+from steelyard_platform.repos.models import Blob, BlobHolder, Repository
+from steelyard_platform.storage.objects import CHUNK, ObjectExistsError, ObjectMissingError
+from steelyard_platform.storage.services import object_store
+
+_IN_MEMORY = 8 * 1024 * 1024
+_QUERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    sha256: str
+    git_id: str
+    offset: int
+    size: int
+
+
+class Pack:
+    """Collects small files into one object, so that a commit of a thousand pictures is one write.
+
+    with Pack() as pack:
+        sha256 = pack.add(data)
+        pack.store(team)
+    """
+
+    def __init__(self) -> None:
+        # Spooled: small commits stay in memory, large ones go to a temporary file.
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
+        self._slices: dict[str, _Slice] = {}
+        self._digest = hashlib.sha256()
+
+    def __enter__(self) -> Pack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, data: bytes) -> str:
+        """Returns the data's SHA-256. The same data twice takes room once."""
+        sha256 = sha256_of(data)
+        if sha256 not in self._slices:
+            self._slices[sha256] = _Slice(sha256, git_blob_id(data), self._file.tell(), len(data))
+            self._file.write(data)
+            self._digest.update(data)
+        return sha256
+
+    def store(self, team: Team) -> None:
+        """Writes what the platform does not have yet, and notes that `team` holds all of it."""
+        if not self._slices:
+            return
+        known = known_blobs(self._slices)
+        if len(known) < len(self._slices):
+            digest = self._digest.hexdigest()
+            key = f"packs/{digest[:2]}/{digest}"
+            self._write(key)
+            new = [part for sha256, part in self._slices.items() if sha256 not in known]
+            Blob.objects.bulk_create(
+                (
+                    Blob(sha256=part.sha256, size=part.size, git_id=part.git_id, object_key=key, offset=part.offset)
+                    for part in new
+                ),
+                batch_size=_QUERY,
+                ignore_conflicts=True,
+            )
+        note_holder(team, self._slices)
+
+    def _write(self, key: str) -> None:
+        self._file.seek(0)
+        try:
+            object_store().put(key, iter(lambda: self._file.read(CHUNK), b""), if_absent=True)
+        except ObjectExistsError:
+            return  # the same pack was stored before
+
+
+def known_blobs(digests: Iterable[str]) -> set[str]:
+    """Which of these the installation has."""
+    found: set[str] = set()
+    for batch in _batches(digests):
+        found.update(Blob.objects.filter(sha256__in=batch).values_list("sha256", flat=True))
+    return found
+
+
+def held_blobs(team: Team, digests: Iterable[str]) -> dict[str, Blob]:
+    """Those that `team` has sent itself; of others it cannot even learn that they exist."""
+    found: dict[str, Blob] = {}
+    for batch in _batches(digests):
+        holders = BlobHolder.objects.filter(team=team, blob__in=batch).select_related("blob")
+        found.update((holder.blob.sha256, holder.blob) for holder in holders)
+    return found
+
+
+def note_holder(team: Team, digests: Iterable[str]) -> None:
+    rows = (BlobHolder(team=team, blob_id=sha256) for sha256 in digests)
+    BlobHolder.objects.bulk_create(rows, batch_size=_QUERY, ignore_conflicts=True)
+
+
+def staging_key(repository: Repository, sha256: str) -> str:
+    """Where a large file waits to be checked. Per repository, so that nobody overwrites another's upload."""
+    return f"staging/{repository.pk.hex}/{sha256}"
+
+
+def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
+    """Checks a staged upload and makes it a blob of the repository's team. Safe to repeat.
+
+    Raises:
+        BlobMissingError: nothing was uploaded.
+        DigestMismatchError: other bytes were; they are dropped, so that the next try starts clean.
+    """
+    held = held_blobs(repository.team, [sha256]).get(sha256)
+    if held is not None:
+        return held
+    store, key = object_store(), staging_key(repository, sha256)
+    try:
+        info = store.stat(key)
+        for _ in checked(store.read(key), sha256=sha256, size=size, what="The uploaded file"):
+            pass
+    except ObjectMissingError as error:
+        raise BlobMissingError(f"No file with the SHA-256 {sha256} was uploaded; upload it, then commit.") from error
+    except DigestMismatchError:
+        store.delete(key)
+        raise
+    target = f"blobs/{sha256[:2]}/{sha256}"
+    store.move(key, target, if_etag=info.etag)
+    with transaction.atomic():
+        blob, _ = Blob.objects.get_or_create(
+            sha256=sha256, defaults={"size": size, "git_id": lfs_pointer_id(sha256, size), "object_key": target}
+        )
+        note_holder(repository.team, [sha256])
+    return blob
+
+
+def read_blob(blob: Blob, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """Bytes `start` to `end - 1` of the blob, wherever they lie."""
+    stop = blob.size if end is None else min(end, blob.size)
+    return object_store().read(blob.object_key, blob.offset + start, blob.offset + stop)
+
+
+def blob_bytes(blob: Blob, *, limit: int) -> bytes:
+    """A small blob whole, checked against its digest. Raises: DigestMismatchError when it is longer than `limit`."""
+    if blob.size > limit:
+        raise DigestMismatchError(f"{blob.size} bytes are more than the {limit} that can be read at once.")
+    return b"".join(checked(read_blob(blob), sha256=blob.sha256, size=blob.size, what=f"The stored blob {blob}"))
+
+
+def _batches(digests: Iterable[str]) -> Iterator[list[str]]:
+    items = list(digests)
+    for start in range(0, len(items), _QUERY):
+        yield items[start : start + _QUERY]

@@ -1,0 +1,331 @@
+"""Committing: the one way a version comes to be.
+
+    plan    what the operations change, given what lives at their paths   (pure)
+    commit  under the repository's lock: check the parent, close old entries, add new ones, number the version
+
+The cost is that of the paths touched. Two commits at once are serialised by the lock; the second is refused
+when it names a parent that is no longer the head, or touches a path that the first has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from steelyard_contracts.digests import record_id
+from steelyard_contracts.errors import BlobMissingError, EntryNotFoundError, InvalidInputError, RevisionNotFoundError
+from steelyard_contracts.errors import StaleParentError
+from steelyard_contracts.names import check_file_path
+from steelyard_contracts.refs import DEFAULT_REVISION
+from steelyard_platform.accounts import audit
+from steelyard_platform.accounts.permissions import Actor
+from steelyard_platform.repos import tree
+from steelyard_platform.repos.blobs import held_blobs
+from steelyard_platform.repos.models import Blob, Branch, Entry, Repository, Version
+from steelyard_platform.repos.revisions import find_branch, root_id, tip_of
+
+_QUERY = 500
+MAX_TITLE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class AddFile:
+    path: str
+    sha256: str
+    is_lfs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFile:
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFolder:
+    path: str
+
+
+Operation = AddFile | DeleteFile | DeleteFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is at a path now. `own`: an entry of the branch itself, not one that shows through from its base."""
+
+    sha256: str
+    size: int
+    is_lfs: bool
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of one path: new content, or none."""
+
+    path: str
+    add: AddFile | None
+    before: Live | None
+
+
+def plan(operations: Iterable[Operation], live: Mapping[str, Live]) -> list[Change]:
+    """The changes, one for each path, last operation first in line; what changes nothing is left out.
+
+    Raises:
+        EntryNotFoundError: a file to delete is not there.
+    """
+    wanted: dict[str, AddFile | None] = {}
+    for operation in operations:
+        match operation:
+            case AddFile(path=path):
+                wanted[path] = operation
+            case DeleteFile(path=path):
+                if path not in live and wanted.get(path) is None:
+                    raise EntryNotFoundError(f"A file with this name doesn't exist: {path!r}.", path=path)
+                wanted[path] = None
+            case DeleteFolder(path=folder):
+                prefix = folder.rstrip("/") + "/"
+                inside = [path for path in {*live, *wanted} if path.startswith(prefix)]
+                if not inside:
+                    raise EntryNotFoundError(f"A folder with this name doesn't exist: {folder!r}.", path=folder)
+                wanted.update(dict.fromkeys(inside))
+    changes = (Change(path, add, live.get(path)) for path, add in sorted(wanted.items()))
+    return [change for change in changes if not _is_idle(change)]
+
+
+def _is_idle(change: Change) -> bool:
+    if change.add is None:
+        return change.before is None
+    before = change.before
+    return before is not None and (before.sha256, before.is_lfs) == (change.add.sha256, change.add.is_lfs)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    title: str
+    body: str = ""
+
+
+def commit(
+    *,
+    repository: Repository,
+    branch_name: str,
+    operations: list[Operation],
+    message: Message,
+    actor: Actor,
+    parent: str | None = None,
+    seen: Version | None = None,
+) -> Version | None:
+    """Makes the version and returns it; the head as it was, when nothing changes.
+
+    Args:
+        repository: with its team.
+        branch_name: an existing branch; `main` need not exist yet.
+        operations: every path is checked here, whoever calls.
+        message: a title and, perhaps, a body.
+        actor: the author. The caller has checked the right to write.
+        parent: the commit id the author believes to be the head, when they said so.
+        seen: the head when the author's request began; only newer changes can conflict.
+
+    Raises:
+        InvalidPathError, EntryNotFoundError, BlobMissingError, StaleParentError, RevisionNotFoundError.
+    """
+    check_operations(operations)
+    with transaction.atomic():
+        locked = Repository.objects.select_for_update().select_related("team").get(pk=repository.pk)
+        branch = _branch_for_commit(locked, branch_name)
+        tip = tip_of(branch)
+        _check_parent(locked, tip, parent)
+        live = _live_at(branch, operations)
+        changes = plan(operations, live)
+        if seen is not None and tip is not None:
+            _check_not_overtaken(branch, seen, changes)
+        if not changes:
+            return tip
+        blobs = _blobs_for(locked, changes)
+        version = _new_version(locked, branch, tip, changes, blobs, message, actor)
+        _write_entries(branch, version.number, changes, blobs)
+        audit.record(actor, "commit", locked.full_name, version=version.label, branch=branch.name, paths=len(changes))
+    return version
+
+
+def check_operations(operations: list[Operation]) -> None:
+    """Raises: InvalidPathError; InvalidInputError when a path is a file and a folder at once."""
+    for operation in operations:
+        path = operation.path.rstrip("/") if isinstance(operation, DeleteFolder) else operation.path
+        check_file_path(path)
+    added = {operation.path for operation in operations if isinstance(operation, AddFile)}
+    for path in added:
+        parents = path.split("/")[:-1]
+        for depth in range(1, len(parents) + 1):
+            if "/".join(parents[:depth]) in added:
+                folder = "/".join(parents[:depth])
+                raise InvalidInputError(f"{folder!r} cannot be a file and a folder in one commit.", path=folder)
+
+
+def _branch_for_commit(repository: Repository, name: str) -> Branch:
+    branch = find_branch(repository, name)
+    if branch is not None:
+        return branch
+    if name != DEFAULT_REVISION:
+        raise RevisionNotFoundError(f"{repository.full_name} has no branch {name!r} to commit to.", revision=name)
+    return Branch.objects.create(repository=repository, name=name)
+
+
+def _check_parent(repository: Repository, tip: Version | None, parent: str | None) -> None:
+    head = tip.commit_id if tip else root_id(repository)
+    if parent is not None and not head.startswith(parent.lower()):
+        raise StaleParentError(
+            f"{repository.full_name} has moved on: its head is {head[:12]}, not {parent[:12]}. Look at what changed, "
+            "then commit again.",
+            head=head,
+        )
+
+
+def _check_not_overtaken(branch: Branch, seen: Version, changes: list[Change]) -> None:
+    if branch.head is None or branch.head.number <= seen.number:
+        return
+    paths = [change.path for change in changes]
+    for start in range(0, len(paths), _QUERY):
+        touched = Entry.objects.filter(branch=branch, path__in=paths[start : start + _QUERY])
+        newer = touched.filter(added_in__gt=seen.number) | touched.filter(removed_in__gt=seen.number)
+        if (first := newer.first()) is not None:
+            raise StaleParentError(
+                f"Another commit has changed {first.path!r} meanwhile. Look at {branch.head.label}, then commit again.",
+                path=first.path,
+            )
+
+
+def _live_at(branch: Branch, operations: list[Operation]) -> dict[str, Live]:
+    entries = tree.entries_of(tree.branch_layers(branch))
+    found: dict[str, Live] = {}
+    paths = [operation.path for operation in operations if not isinstance(operation, DeleteFolder)]
+    for start in range(0, len(paths), _QUERY):
+        found |= _live(branch, entries.filter(path__in=paths[start : start + _QUERY]))
+    for operation in operations:
+        if isinstance(operation, DeleteFolder):
+            prefix = operation.path.rstrip("/") + "/"
+            found |= _live(branch, entries.filter(path__gte=prefix, path__lt=prefix[:-1] + "0"))
+    return found
+
+
+def _live(branch: Branch, entries: Iterable[Entry]) -> dict[str, Live]:
+    return {
+        entry.path: Live(entry.blob.sha256, entry.blob.size, entry.is_lfs, entry.branch_id == branch.pk)
+        for entry in entries
+        if entry.blob is not None
+    }
+
+
+def _blobs_for(repository: Repository, changes: list[Change]) -> dict[str, Blob]:
+    wanted = {change.add.sha256 for change in changes if change.add}
+    blobs = held_blobs(repository.team, wanted)
+    if missing := wanted - blobs.keys():
+        path = next(change.path for change in changes if change.add and change.add.sha256 in missing)
+        raise BlobMissingError(
+            f"The content of {path!r} was never uploaded here; upload it, then commit.", path=path, missing=len(missing)
+        )
+    return blobs
+
+
+def _new_version(
+    repository: Repository,
+    branch: Branch,
+    tip: Version | None,
+    changes: list[Change],
+    blobs: Mapping[str, Blob],
+    message: Message,
+    actor: Actor,
+) -> Version:
+    now, number = timezone.now(), repository.last_number + 1
+    files, size = _totals(tip, changes, blobs)
+    version = Version.objects.create(
+        repository=repository,
+        branch=branch,
+        number=number,
+        commit_id=_commit_id(repository, branch, tip, number, changes, message, actor, now),
+        parent=tip,
+        author_id=actor.user_id,
+        author_name=actor.name,
+        title=message.title[:MAX_TITLE] or "Commit",
+        message=message.body,
+        created_at=now,
+        job=actor.subject_id("job"),
+        file_count=files,
+        total_size=size,
+    )
+    branch.head = version
+    branch.save(update_fields=["head"])
+    repository.last_number, repository.updated_at = number, now
+    repository.save(update_fields=["last_number", "updated_at"])
+    return version
+
+
+def _totals(tip: Version | None, changes: list[Change], blobs: Mapping[str, Blob]) -> tuple[int, int]:
+    files, size = (tip.file_count, tip.total_size) if tip else (0, 0)
+    for change in changes:
+        files += (change.add is not None) - (change.before is not None)
+        size += blobs[change.add.sha256].size if change.add else 0
+        size -= change.before.size if change.before else 0
+    return files, size
+
+
+def _commit_id(
+    repository: Repository,
+    branch: Branch,
+    tip: Version | None,
+    number: int,
+    changes: list[Change],
+    message: Message,
+    actor: Actor,
+    now: datetime,
+) -> str:
+    """Names the version by its content and its history: parent, changes, author, words and moment."""
+    return record_id(
+        {
+            "repository": str(repository.pk),
+            "branch": branch.name,
+            "number": number,
+            "parent": tip.commit_id if tip else None,
+            "changes": [[change.path, change.add.sha256 if change.add else None] for change in changes],
+            "author": actor.name,
+            "message": [message.title, message.body],
+            "at": now.isoformat(),
+        }
+    )
+
+
+def _write_entries(branch: Branch, number: int, changes: list[Change], blobs: Mapping[str, Blob]) -> None:
+    paths = [change.path for change in changes]
+    for start in range(0, len(paths), _QUERY):
+        live = Entry.objects.filter(branch=branch, path__in=paths[start : start + _QUERY], removed_in=None)
+        live.update(removed_in=number)
+    Entry.objects.bulk_create(
+        (
+            Entry(
+                branch=branch,
+                path=change.path,
+                blob=blobs[change.add.sha256] if change.add else None,
+                is_lfs=change.add.is_lfs if change.add else False,
+                added_in=number,
+            )
+            for change in changes
+            # Deleting the branch's own file only closes its interval; hiding the base's takes a tombstone.
+            if change.add is not None or _shows_through(branch, change)
+        ),
+        batch_size=_QUERY,
+    )
+
+
+def _shows_through(branch: Branch, change: Change) -> bool:
+    return branch.base_id is not None and branch.sees_base and change.before is not None
+
+
+def versions_of_job(job: UUID) -> list[Version]:
+    """What a job's token has committed, so that a second attempt does not commit it again."""
+    related = ("repository__team", "branch")
+    return list(Version.objects.filter(job=job).select_related(*related).order_by("number"))

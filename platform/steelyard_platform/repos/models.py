@@ -1,0 +1,239 @@
+"""Repositories and everything that is versioned in them.
+
+A commit writes one `Version` and only the `Entry` rows it changes: an entry lives on its branch from version
+`added_in` until, exclusively, `removed_in`. A branch sees the entries of the branch it came from, as they were
+at `base`, unless one of its own entries (which may be a tombstone: no blob) stands in front.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from steelyard_contracts.digests import lfs_pointer_id
+from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind
+from steelyard_platform.accounts.models import Team, User
+from steelyard_platform.accounts.permissions import Resource
+
+
+class Repository(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="repositories")
+    name = models.CharField(max_length=96)
+    kind = models.CharField(max_length=8, choices=[(kind, kind) for kind in RepositoryKind])
+    is_public = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField()
+    last_number = models.PositiveIntegerField(default=0)  # the newest version's, over all branches
+    # Read from README.md's front matter at each commit to main.
+    card = models.JSONField(default=dict)
+    tags = models.JSONField(default=list)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint("team", "kind", Lower("name"), name="repository_name_unique")]
+        indexes: ClassVar = [models.Index(fields=["kind", "-updated_at", "id"])]
+
+    def __str__(self) -> str:
+        return self.full_name
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.team.name}/{self.name}"
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(RepositoryKind(self.kind), self.team.name, self.name)
+
+    @property
+    def resource(self) -> Resource:
+        return Resource(
+            team_id=self.team_id, label=f"{self.kind} {self.full_name}", repository_id=self.pk, is_public=self.is_public
+        )
+
+    @property
+    def page(self) -> str:
+        """Its address on the dashboard, and the prefix of its files' addresses."""
+        prefix = "" if self.kind == RepositoryKind.MODEL else f"/{RepositoryKind(self.kind).plural}"
+        return f"{prefix}/{self.full_name}"
+
+
+class CardTag(models.Model):
+    """A tag of a repository's card, as a row, so that lists can filter by it with an index."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="card_tags")
+    tag = models.CharField(max_length=200)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["repository", "tag"], name="card_tag_unique")]
+        indexes: ClassVar = [models.Index(fields=["tag", "repository"])]
+
+    def __str__(self) -> str:
+        return self.tag
+
+
+class FormerName(models.Model):
+    """Where a moved repository used to be; its old address leads to the new one until somebody takes the name."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="former_names")
+    kind = models.CharField(max_length=8)
+    full_name = models.CharField(max_length=200)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint("kind", Lower("full_name"), name="former_name_unique")]
+
+    def __str__(self) -> str:
+        return self.full_name
+
+
+class Branch(models.Model):
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="branches")
+    name = models.CharField(max_length=96, default=DEFAULT_REVISION)
+    head = models.ForeignKey("Version", on_delete=models.SET_NULL, null=True, related_name="+")
+    # What the branch came from. With `sees_base`, the base's files show through; a variant keeps only the lineage.
+    base = models.ForeignKey("Version", on_delete=models.SET_NULL, null=True, related_name="side_branches")
+    sees_base = models.BooleanField(default=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["repository", "name"], name="branch_name_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Version(models.Model):
+    """An immutable commit. `number` counts within the repository, over all its branches."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="versions")
+    branch = models.ForeignKey(Branch, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    commit_id = models.CharField(max_length=40, unique=True)
+    parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="children")
+    author = models.ForeignKey(User, on_delete=models.SET_NULL, null=True)
+    author_name = models.CharField(max_length=200)
+    title = models.CharField(max_length=300)
+    message = models.TextField(blank=True)
+    created_at = models.DateTimeField()
+    job = models.UUIDField(null=True, db_index=True)  # the job whose token committed it
+    file_count = models.PositiveIntegerField(default=0)
+    total_size = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["repository", "number"], name="version_number_unique")]
+        indexes: ClassVar = [models.Index(fields=["branch", "-number"])]
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def label(self) -> str:
+        return f"v{self.number}"
+
+
+class Blob(models.Model):
+    """Bytes, by their SHA-256. Small files share an object (a pack), from which theirs is a slice."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)
+    size = models.PositiveBigIntegerField()
+    git_id = models.CharField(max_length=40)  # of the content when it is a regular file, else of its LFS pointer
+    object_key = models.CharField(max_length=200)
+    offset = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.sha256[:12]
+
+
+class BlobHolder(models.Model):
+    """Proof that a team has sent these bytes. Naming a digest alone gives nobody its content."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    blob = models.ForeignKey(Blob, on_delete=models.CASCADE, related_name="holders")
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["team", "blob"], name="blob_holder_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.team} holds {self.blob}"
+
+
+class Entry(models.Model):
+    """A path's content on a branch over an interval of versions. No blob: the path is deleted there."""
+
+    branch = models.ForeignKey(Branch, on_delete=models.CASCADE, related_name="entries")
+    path = models.CharField(max_length=1024)
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, null=True, related_name="entries")
+    is_lfs = models.BooleanField(default=False)
+    added_in = models.PositiveIntegerField()
+    removed_in = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["branch", "path"], condition=Q(removed_in=None), name="entry_live_unique")
+        ]
+        indexes: ClassVar = [models.Index(fields=["branch", "path", "added_in"])]
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def oid(self) -> str:
+        """Git's id of what a git client would see at this path: the content, or the pointer to it."""
+        assert self.blob is not None  # noqa: S101 - tombstones never leave `tree`
+        return lfs_pointer_id(self.blob.sha256, self.blob.size) if self.is_lfs else self.blob.git_id
+
+    @property
+    def etag(self) -> str:
+        """What the Hub's clients name a cached file by."""
+        assert self.blob is not None  # noqa: S101 - as above
+        return self.blob.sha256 if self.is_lfs else self.blob.git_id
+
+
+class Tag(models.Model):
+    """A name for a version that does not move."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="tag_set")
+    name = models.CharField(max_length=96)
+    version = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="tags")
+    message = models.TextField(blank=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["repository", "name"], name="tag_name_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Alias(models.Model):
+    """A name for a version that moves (`production`), with its history in `AliasMove`."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="aliases")
+    name = models.CharField(max_length=96)
+    version = models.ForeignKey(Version, on_delete=models.PROTECT, related_name="aliases")
+    is_protected = models.BooleanField(default=False)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["repository", "name"], name="alias_name_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AliasMove(models.Model):
+    """Who moved an alias, when, from where to where, why, and what the gates had said."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="alias_moves")
+    alias = models.CharField(max_length=96)
+    from_version = models.ForeignKey(Version, on_delete=models.SET_NULL, null=True, related_name="+")
+    to_version = models.ForeignKey(Version, on_delete=models.SET_NULL, null=True, related_name="+")
+    actor = models.CharField(max_length=200)
+    reason = models.CharField(max_length=500, blank=True)
+    verdicts = models.JSONField(default=list)
+    at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.alias}: {self.from_version} → {self.to_version}"
+
+

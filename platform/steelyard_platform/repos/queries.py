@@ -1,0 +1,56 @@
+"""Finding repositories: every list and look-up checks the reader's right here, in the query itself."""
+
+from __future__ import annotations
+
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Concat
+
+from steelyard_contracts.errors import RepositoryNotFoundError
+from steelyard_contracts.refs import Ref, RepositoryKind
+from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand, may
+from steelyard_platform.repos.models import FormerName, Repository
+from steelyard_platform.repos.revisions import Snapshot, resolve
+
+
+def visible_repositories(actor: Actor) -> QuerySet[Repository]:
+    """What `may(actor, READ, …)` allows, as a query."""
+    everything = Repository.objects.select_related("team")
+    if actor.is_superuser and actor.scope in {Scope.ADMIN, Scope.SESSION}:
+        return everything
+    granted = [repository for repository, action in actor.grants if action is Action.READ]
+    readable = Q(pk__in=granted) | Q(team_id__in=list(actor.roles))
+    if actor.scope not in {Scope.WORKER, Scope.DEVICE, Scope.JOB}:
+        readable |= Q(is_public=True)
+    return everything.filter(readable)
+
+
+def find_repository(actor: Actor, kind: RepositoryKind, full_name: str, action: Action = Action.READ) -> Repository:
+    """The repository, if the actor may do `action` to it.
+
+    Raises:
+        RepositoryNotFoundError: it does not exist, or the actor may not read it: nobody can tell which.
+        ForbiddenError, AuthenticationError: it may be read, but not this.
+    """
+    namespace, _, name = full_name.partition("/")
+    repositories = Repository.objects.select_related("team").filter(kind=kind)
+    repository = repositories.filter(team__name__iexact=namespace, name__iexact=name).first()
+    if repository is None:
+        former = FormerName.objects.select_related("repository__team").filter(kind=kind, full_name__iexact=full_name)
+        repository = found.repository if (found := former.first()) else None
+    if repository is None or not may(actor, Action.READ, repository.resource):
+        raise RepositoryNotFoundError(
+            f"There is no {kind} {full_name}, or you may not read it. Check the name and the token.", repository=full_name
+        )
+    if action is not Action.READ:
+        demand(actor, action, repository.resource)
+    return repository
+
+
+def find_version(actor: Actor, ref: Ref, action: Action = Action.READ) -> Snapshot:
+    """Raises: as `find_repository`, and RevisionNotFoundError."""
+    return resolve(find_repository(actor, ref.kind, ref.repository, action), ref.revision_or_default)
+
+
+def search(repositories: QuerySet[Repository], text: str) -> QuerySet[Repository]:
+    """Those whose `namespace/name` holds the text."""
+    return repositories.annotate(full=Concat("team__name", Value("/"), "name")).filter(full__icontains=text)

@@ -1,0 +1,82 @@
+"""What a revision names: a commit id, then `vN`, then an alias, then a tag, then a branch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from steelyard_contracts.digests import record_id
+from steelyard_contracts.errors import RevisionNotFoundError
+from steelyard_contracts.names import is_commit_id, is_version_number
+from steelyard_contracts.refs import DEFAULT_REVISION
+from steelyard_platform.repos.models import Alias, Branch, Repository, Tag, Version
+
+_BRANCH_PREFIX = "refs/heads/"
+_TAG_PREFIX = "refs/tags/"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A repository at a revision. `version` is None while nothing has been committed there."""
+
+    repository: Repository
+    version: Version | None
+
+    @property
+    def commit_id(self) -> str:
+        return self.version.commit_id if self.version else root_id(self.repository)
+
+
+def root_id(repository: Repository) -> str:
+    """The id of the empty state every repository begins with, which clients ask for before the first commit."""
+    return record_id({"repository": str(repository.pk)})
+
+
+def resolve(repository: Repository, revision: str = DEFAULT_REVISION) -> Snapshot:
+    """Raises: RevisionNotFoundError."""
+    versions = Version.objects.select_related("branch").filter(repository=repository)
+    if is_commit_id(revision):
+        found = versions.filter(commit_id=revision).first()
+        if found is None and revision != root_id(repository):
+            raise _unknown(repository, revision)
+        return Snapshot(repository, found)
+    if is_version_number(revision):
+        found = versions.filter(number=int(revision[1:])).first()
+        if found is None:
+            raise _unknown(repository, revision)
+        return Snapshot(repository, found)
+    return Snapshot(repository, _by_name(repository, revision))
+
+
+def _by_name(repository: Repository, revision: str) -> Version | None:
+    named = {"repository": repository, "name": revision.removeprefix(_TAG_PREFIX).removeprefix(_BRANCH_PREFIX)}
+    if not revision.startswith("refs/"):
+        alias = Alias.objects.select_related("version__branch").filter(**named).first()
+        if alias is not None:
+            return alias.version
+    if not revision.startswith(_BRANCH_PREFIX):
+        tag = Tag.objects.select_related("version__branch").filter(**named).first()
+        if tag is not None:
+            return tag.version
+    if not revision.startswith(_TAG_PREFIX):
+        branch = find_branch(repository, named["name"])
+        if branch is not None:
+            return tip_of(branch)
+        if revision == DEFAULT_REVISION:
+            return None
+    raise _unknown(repository, revision)
+
+
+def find_branch(repository: Repository, name: str) -> Branch | None:
+    related = ("head__branch", "base__branch")
+    return Branch.objects.select_related(*related).filter(repository=repository, name=name).first()
+
+
+def tip_of(branch: Branch) -> Version | None:
+    """A branch's newest state: its own head, or what it shows of the version it came from."""
+    if branch.head is not None:
+        return branch.head
+    return branch.base if branch.sees_base else None
+
+
+def _unknown(repository: Repository, revision: str) -> RevisionNotFoundError:
+    return RevisionNotFoundError(f"{repository.full_name} has no revision {revision!r}.", revision=revision)

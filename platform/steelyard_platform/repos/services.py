@@ -1,0 +1,171 @@
+"""Writes about repositories, other than commits. Each owns its transaction and its audit row."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from steelyard_contracts.errors import AlreadyExistsError, ConflictError, InvalidNameError, NotFoundError
+from steelyard_contracts.errors import RevisionNotFoundError
+from steelyard_contracts.names import check_reference_name, check_repository_name
+from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
+from steelyard_platform.accounts import audit
+from steelyard_platform.accounts.models import Team
+from steelyard_platform.accounts.permissions import Action, Actor, demand
+from steelyard_platform.repos.models import Alias, AliasMove, Branch, FormerName, Repository, Tag, Version
+from steelyard_platform.repos.revisions import Snapshot, find_branch
+
+
+@transaction.atomic
+def create_repository(*, team: Team, name: str, kind: RepositoryKind, actor: Actor, public: bool | None = None) -> Repository:
+    """Raises: InvalidNameError, ForbiddenError, AlreadyExistsError."""
+    check_repository_name(name)
+    demand(actor, Action.CREATE, team.resource)
+    if Repository.objects.filter(team=team, kind=kind, name__iexact=name).exists():
+        raise AlreadyExistsError(f"The {kind} {team.name}/{name} exists already.", name=f"{team.name}/{name}")
+    if public is None:
+        public = settings.ENVIRONMENT.default_visibility == "public"
+    repository = Repository.objects.create(team=team, name=name, kind=kind, is_public=public, updated_at=timezone.now())
+    FormerName.objects.filter(kind=kind, full_name__iexact=repository.full_name).delete()
+    Branch.objects.create(repository=repository, name=DEFAULT_REVISION)
+    audit.record(actor, "create repository", repository.full_name, kind=kind)
+    return repository
+
+
+@transaction.atomic
+def delete_repository(*, repository: Repository, actor: Actor) -> None:
+    """Raises: ForbiddenError."""
+    demand(actor, Action.MANAGE, repository.resource)
+    Alias.objects.filter(repository=repository).delete()
+    name, kind = repository.full_name, repository.kind
+    repository.delete()
+    audit.record(actor, "delete repository", name, kind=kind)
+
+
+@transaction.atomic
+def move_repository(*, repository: Repository, team: Team, name: str, actor: Actor) -> Repository:
+    """Renames or hands over; the old address leads to the new one. Raises: ForbiddenError, AlreadyExistsError."""
+    check_repository_name(name)
+    demand(actor, Action.MANAGE, repository.resource)
+    demand(actor, Action.CREATE, team.resource)
+    former = repository.full_name
+    taken = Repository.objects.filter(team=team, kind=repository.kind, name__iexact=name).exclude(pk=repository.pk)
+    if taken.exists():
+        raise AlreadyExistsError(f"The {repository.kind} {team.name}/{name} exists already.", name=name)
+    repository.team, repository.name = team, name
+    repository.save(update_fields=["team", "name"])
+    FormerName.objects.filter(kind=repository.kind, full_name__iexact=repository.full_name).delete()
+    FormerName.objects.create(repository=repository, kind=repository.kind, full_name=former)
+    audit.record(actor, "move repository", repository.full_name, before=former)
+    return repository
+
+
+@transaction.atomic
+def set_visibility(*, repository: Repository, public: bool, actor: Actor) -> None:
+    """Raises: ForbiddenError."""
+    demand(actor, Action.MANAGE, repository.resource)
+    repository.is_public = public
+    repository.save(update_fields=["is_public"])
+    audit.record(actor, "set visibility", repository.full_name, public=public)
+
+
+@transaction.atomic
+def create_branch(
+    *, repository: Repository, name: str, start: Snapshot, actor: Actor, sees_base: bool = True
+) -> Branch:
+    """A branch from `start`. With `sees_base=False` it begins empty, as a variant does.
+
+    Raises: InvalidNameError, ForbiddenError, AlreadyExistsError.
+    """
+    demand(actor, Action.WRITE, repository.resource)
+    check_reference_name(name, "branch")
+    if name.startswith("refs/"):
+        raise InvalidNameError(f"A branch's name cannot begin with refs/, as {name!r} does.", name=name)
+    if find_branch(repository, name) is not None:
+        raise AlreadyExistsError(f"{repository.full_name} has a branch {name!r} already.", name=name)
+    branch = Branch.objects.create(repository=repository, name=name, base=start.version, sees_base=sees_base)
+    audit.record(actor, "create branch", repository.full_name, branch=name)
+    return branch
+
+
+@transaction.atomic
+def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
+    """Raises: ForbiddenError, RevisionNotFoundError; ConflictError while something else stands on its versions."""
+    demand(actor, Action.WRITE, repository.resource)
+    branch = find_branch(repository, name)
+    if branch is None:
+        raise RevisionNotFoundError(f"{repository.full_name} has no branch {name!r}.", revision=name)
+    if name == DEFAULT_REVISION:
+        raise ConflictError(f"The branch {DEFAULT_REVISION} cannot be deleted.")
+    versions = Version.objects.filter(branch=branch)
+    if Alias.objects.filter(version__in=versions).exists() or Branch.objects.filter(base__in=versions).exists():
+        raise ConflictError(f"An alias or another branch stands on the branch {name!r}; move or delete that first.")
+    branch.delete()
+    audit.record(actor, "delete branch", repository.full_name, branch=name)
+
+
+@transaction.atomic
+def create_tag(*, repository: Repository, name: str, at: Snapshot, message: str, actor: Actor) -> Tag:
+    """Raises: InvalidNameError, ForbiddenError, AlreadyExistsError, RevisionNotFoundError for an empty repository."""
+    demand(actor, Action.WRITE, repository.resource)
+    check_reference_name(name, "tag")
+    if at.version is None:
+        raise RevisionNotFoundError(f"{repository.full_name} has no version to tag yet.")
+    try:
+        with transaction.atomic():
+            tag = Tag.objects.create(repository=repository, name=name, version=at.version, message=message)
+    except IntegrityError as error:
+        raise AlreadyExistsError(f"{repository.full_name} has a tag {name!r} already.", name=name) from error
+    audit.record(actor, "create tag", repository.full_name, tag=name, version=at.version.label)
+    return tag
+
+
+@transaction.atomic
+def delete_tag(*, repository: Repository, name: str, actor: Actor) -> None:
+    """Raises: ForbiddenError, RevisionNotFoundError."""
+    demand(actor, Action.WRITE, repository.resource)
+    deleted, _ = Tag.objects.filter(repository=repository, name=name).delete()
+    if not deleted:
+        raise RevisionNotFoundError(f"{repository.full_name} has no tag {name!r}.", revision=name)
+    audit.record(actor, "delete tag", repository.full_name, tag=name)
+
+
+@transaction.atomic
+def move_alias(
+    *, version: Version, name: str, reason: str, verdicts: list[dict[str, object]], actor: Actor
+) -> Alias:
+    """Moves or makes an alias, and writes its history. Gates are the caller's: see `weights.promotion`.
+
+    Raises: InvalidNameError, ForbiddenError.
+    """
+    repository = version.repository
+    check_reference_name(name, "alias")
+    Repository.objects.select_for_update().get(pk=repository.pk)
+    alias = Alias.objects.filter(repository=repository, name=name).first()
+    demand(actor, Action.MANAGE if alias and alias.is_protected else Action.WRITE, repository.resource)
+    before = alias.version if alias else None
+    if alias is None:
+        alias = Alias(repository=repository, name=name)
+    alias.version = version
+    alias.save()
+    AliasMove.objects.create(
+        repository=repository,
+        alias=name,
+        from_version=before,
+        to_version=version,
+        actor=actor.name,
+        reason=reason,
+        verdicts=verdicts,
+    )
+    audit.record(actor, "move alias", repository.full_name, alias=name, to=version.label)
+    return alias
+
+
+@transaction.atomic
+def protect_alias(*, repository: Repository, name: str, protected: bool, actor: Actor) -> None:
+    """Raises: ForbiddenError, NotFoundError."""
+    demand(actor, Action.MANAGE, repository.resource)
+    if not Alias.objects.filter(repository=repository, name=name).update(is_protected=protected):
+        raise NotFoundError(f"{repository.full_name} has no alias {name!r}.", alias=name)
+    audit.record(actor, "protect alias", repository.full_name, alias=name, protected=protected)

@@ -1,0 +1,73 @@
+"""Lineage between versions, recorded evaluations, and the rules that guard aliases and releases."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from django.db import models
+
+from steelyard_platform.repos.models import Repository, Version
+
+
+class Relation(StrEnum):
+    TRAINED_ON = "trained-on"
+    FINE_TUNED_FROM = "fine-tuned-from"
+    EXPORTED_FROM = "exported-from"
+    QUANTIZED_FROM = "quantized-from"
+    EVALUATED_ON = "evaluated-on"
+
+
+class LineageEdge(models.Model):
+    """`target` was made from (or measured on) `source`."""
+
+    source = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="descendants")
+    target = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="ancestors")
+    relation = models.CharField(max_length=24, choices=[(relation, relation) for relation in Relation])
+    job = models.UUIDField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["source", "target", "relation"], name="lineage_edge_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.target} {self.relation} {self.source}"
+
+
+class Evaluation(models.Model):
+    """A version's measures on a dataset version, in one runtime on one kind of machine. Rows are only added."""
+
+    version = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="evaluations")
+    dataset = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="+")
+    split = models.CharField(max_length=60)
+    runtime = models.CharField(max_length=60)
+    metrics = models.JSONField()
+    environment = models.JSONField(default=dict)
+    job = models.UUIDField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["version", "-created_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.version} on {self.dataset}"
+
+
+class GateRule(models.Model):
+    """A rule a version must meet before the alias `applies_to` (or any, `*`) may name it, or it is released."""
+
+    ANY = "*"
+    RELEASE = "release"
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="gates")
+    text = models.CharField(max_length=300)
+    applies_to = models.CharField(max_length=96, default=ANY)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["repository", "text", "applies_to"], name="gate_rule_unique")
+        ]
+
+    def __str__(self) -> str:
+        return self.text
