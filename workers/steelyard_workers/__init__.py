@@ -1,0 +1,1 @@
+"""The compute process: claims jobs over HTTP and does them with torch. No Django, no database, no store's keys."""

@@ -19,10 +19,11 @@ api = NinjaAPI(title="Steelyard", version="1", urls_namespace="api", docs_url=No
 device_api = NinjaAPI(title="Steelyard for devices", version="1", urls_namespace="device", docs_url=None)
 
 api.add_router("", accounts.router)
-api.add_router("", repositories.router)
 api.add_router("/jobs", jobs.router)
 api.add_router("/jobs", workers.router)
 api.add_router("", fleet.router)
+# Last: its addresses begin with a parameter.
+api.add_router("", repositories.router)
 device_api.add_router("", device.router)
 
 

@@ -31,14 +31,14 @@ def heartbeat(request: HttpRequest, job_id: UUID, body: Heartbeat) -> HeartbeatA
     return services.heartbeat(job_id=job_id, actor=api_actor(request), beat=body)
 
 
-@router.post("/{uuid:job_id}/metrics", response={204: None})
+@router.post("/{uuid:job_id}/metric-points", response={204: None})
 def metrics(request: HttpRequest, job_id: UUID, body: MetricBatch) -> tuple[int, None]:
     services.held_job(job_id, api_actor(request))
     series.write_points(job_id, body.points)
     return 204, None
 
 
-@router.post("/{uuid:job_id}/logs", response={204: None})
+@router.post("/{uuid:job_id}/log-lines", response={204: None})
 def logs(request: HttpRequest, job_id: UUID, body: LogBatch) -> tuple[int, None]:
     job = services.held_job(job_id, api_actor(request))
     series.write_lines(job_id, job.attempt, body.lines)

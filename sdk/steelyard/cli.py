@@ -1,0 +1,333 @@
+"""The `steelyard` command: the SDK for shells, with progress bars and sentences instead of tracebacks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from steelyard.client import Client, connect
+from steelyard.settings import Credentials, find_credentials, keep_credentials
+from steelyard_contracts.errors import SteelyardError
+from steelyard_contracts.fleet import RolloutState, RolloutView
+from steelyard_contracts.jobs import JobState, JobView, VariantKind
+
+out = Console()
+err = Console(stderr=True)
+
+
+class _Commands(click.Group):
+    """Turns errors into one sentence on stderr and the status 1."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except SteelyardError as error:
+            err.print(f"[bold red]error:[/] {error}", highlight=False)
+            sys.exit(1)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            err.print(f"[bold red]error:[/] {faults}", highlight=False)
+            sys.exit(1)
+
+
+def _with_client(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        command(connect(), *args, **kwargs)
+
+    return wrapped
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="steelyard")
+def main() -> None:
+    """Steelyard: datasets and weights under version control, from training to devices."""
+
+
+@main.command()
+@click.option("--url", help="Address of the server.", default=None)
+@click.option("--token", help="The token; asked for when it is not given.", default=None)
+def login(url: str | None, token: str | None) -> None:
+    """Keep a server's address and a token for the commands that follow."""
+    address = url or click.prompt("Server", default="http://127.0.0.1:8000")
+    secret = token or click.prompt("Token", hide_input=True)
+    who = Client(address, secret).whoami()
+    path = keep_credentials(Credentials(address.rstrip("/"), secret))
+    out.print(f"You are {who['name']} at {address} (kept in {path}).")
+
+
+@main.command()
+@_with_client
+def whoami(client: Client) -> None:
+    """Whom the token speaks for."""
+    who = client.whoami()
+    out.print(f"{who['name']} ({who['scope']}) at {find_credentials().url}")
+    for team, role in who["teams"].items():
+        out.print(f"  {team}: {role}")
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("ref")
+@click.option("--message", "-m", default="", help="The version's title.")
+@_with_client
+def push(client: Client, source: Path, ref: str, message: str) -> None:
+    """Upload SOURCE, a file or folder, as a new version of REF (team/model or datasets:/team/name)."""
+    version = client.push(source, ref, message=message)
+    out.print(f"{ref} is now {version.version} ({version.files} files, {_size(version.size)})")
+
+
+@main.command()
+@click.argument("ref")
+@click.argument("target", type=click.Path(path_type=Path), required=False)
+@_with_client
+def pull(client: Client, ref: str, target: Path | None) -> None:
+    """Download REF into TARGET, or into the cache; prints the folder."""
+    click.echo(client.pull(ref, target))
+
+
+@main.command()
+@click.argument("ref")
+@_with_client
+def show(client: Client, ref: str) -> None:
+    """A version: its names, measures, variants and lineage."""
+    version = client.version(ref)
+    out.print(f"[bold]{version.version}[/] {version.commit[:12]} on {version.branch}: {version.title} ({version.author})")
+    out.print(f"{version.files} files, {_size(version.size)}; aliases: {', '.join(version.aliases) or 'none'}")
+    for one in version.evaluations:
+        measures = ", ".join(f"{name} {value:.4g}" for name, value in one.metrics.items())
+        out.print(f"  on {one.dataset} in {one.runtime}: {measures}")
+    for branch, label in version.variants.items():
+        out.print(f"  variant {branch}: {label}")
+    for edge in version.lineage:
+        out.print(f"  {edge.target} {edge.relation} {edge.source}")
+
+
+@main.command()
+@click.argument("dataset")
+@click.argument("output")
+@click.option("--base", help="Start from this version instead of from scratch.")
+@click.option("--freeze", type=click.Choice(["none", "backbone"]), default="none")
+@click.option("--unfrozen-stages", type=int, default=0, help="Last stages of a frozen backbone that train all the same.")
+@click.option("--epochs", type=int, default=10)
+@click.option("--batch-size", type=int, default=64)
+@click.option("--learning-rate", type=float, default=3e-3)
+@click.option("--seed", type=int, default=0)
+@click.option("--branch", default="main", help="Branch of OUTPUT that receives the version.")
+@click.option("--wait/--no-wait", default=True)
+@_with_client
+def train(client: Client, dataset: str, output: str, *, wait: bool, **fields: Any) -> None:
+    """Train a classifier on DATASET and commit it to OUTPUT."""
+    _follow(client, client.train(dataset=dataset, output=output, **fields), wait=wait)
+
+
+@main.command()
+@click.argument("model")
+@click.argument("dataset")
+@click.option("--wait/--no-wait", default=True)
+@_with_client
+def evaluate(client: Client, model: str, dataset: str, *, wait: bool) -> None:
+    """Measure MODEL on DATASET's validation split."""
+    _follow(client, client.evaluate(model, dataset), wait=wait)
+
+
+@main.command()
+@click.argument("model")
+@click.argument("dataset")
+@click.option("--variant", "variants", multiple=True, type=click.Choice(list(VariantKind)), help="All when none is named.")
+@click.option("--max-accuracy-drop", type=float, default=0.01)
+@click.option("--wait/--no-wait", default=True)
+@_with_client
+def optimise(
+    client: Client, model: str, dataset: str, *, variants: tuple[str, ...], max_accuracy_drop: float, wait: bool
+) -> None:
+    """Make ONNX variants of MODEL, calibrated and measured on DATASET."""
+    chosen = list(variants) or list(VariantKind)
+    job = client.optimise(model=model, dataset=dataset, variants=chosen, max_accuracy_drop=max_accuracy_drop)
+    _follow(client, job, wait=wait)
+
+
+@main.group()
+def jobs() -> None:
+    """List, watch and cancel jobs."""
+
+
+@jobs.command("list")
+@click.option("--team", default=None)
+@click.option("--state", type=click.Choice(list(JobState)), default=None)
+@_with_client
+def list_jobs(client: Client, team: str | None, state: str | None) -> None:
+    table = Table("job", "kind", "state", "progress", "by", "message")
+    for job in client.jobs(team=team, state=JobState(state) if state else None):
+        table.add_row(str(job.id), job.kind, job.state, f"{job.progress:.0%}", job.created_by, job.error or job.message)
+    out.print(table)
+
+
+@jobs.command("watch")
+@click.argument("job")
+@_with_client
+def watch_job(client: Client, job: str) -> None:
+    """Follow a job to its end."""
+    _follow(client, client.job(job), wait=True)
+
+
+@jobs.command("logs")
+@click.argument("job")
+@_with_client
+def show_logs(client: Client, job: str) -> None:
+    after = 0
+    while lines := client.logs(job, after=after):
+        for line in lines:
+            click.echo(line.text)
+        after = lines[-1].id
+
+
+@jobs.command("cancel")
+@click.argument("job")
+@_with_client
+def cancel_job(client: Client, job: str) -> None:
+    view = client.cancel(job)
+    out.print("The job is cancelled." if view.state.is_final else "The job stops at its worker's next heartbeat.")
+
+
+@main.command()
+@click.argument("ref")
+@click.argument("alias")
+@click.option("--reason", default="")
+@_with_client
+def promote(client: Client, ref: str, alias: str, reason: str) -> None:
+    """Move ALIAS to the version REF, if its gates allow it."""
+    moved = client.promote(ref, alias, reason=reason)
+    out.print(f"{moved.name} is now {moved.version}.")
+
+
+@main.group()
+def gates() -> None:
+    """Rules that versions must meet before an alias may name them, or they are released."""
+
+
+@gates.command("add")
+@click.argument("ref")
+@click.argument("rule")
+@click.option("--for", "applies_to", default="*", help="An alias, 'release', or '*' for all.")
+@_with_client
+def add_gate(client: Client, ref: str, rule: str, applies_to: str) -> None:
+    """For example: steelyard gates add team/reader "accuracy >= 0.95 on team/digits@v1" --for production"""
+    gate = client.add_gate(ref, rule, applies_to=applies_to)
+    out.print(f"Gate {gate.id}: {gate.rule} (for {gate.applies_to})")
+
+
+@gates.command("list")
+@click.argument("ref")
+@_with_client
+def list_gates(client: Client, ref: str) -> None:
+    for gate in client.gates(ref):
+        out.print(f"{gate.id}: {gate.rule} (for {gate.applies_to})")
+
+
+@main.command()
+@click.argument("model")
+@click.option("--variant", help="A variant of that version, e.g. onnx-int8.")
+@click.option("--to", "devices", multiple=True, help="Devices to roll it out to, in this order.")
+@click.option("--first", type=int, default=1, help="Devices in the first stage.")
+@click.option("--max-failures", type=int, default=0)
+@click.option("--reason", default="")
+@_with_client
+def release(
+    client: Client, model: str, variant: str | None, devices: tuple[str, ...], first: int, max_failures: int, reason: str
+) -> None:
+    """Sign MODEL for devices and, with --to, roll it out to them."""
+    made = client.release(model, variant=variant, reason=reason)
+    out.print(f"Release {made.digest[:12]}: {made.repository}@{made.version}, {_size(made.size)}")
+    if not devices:
+        return
+    rollout = client.roll_out(made.id, list(devices), first=first, max_failures=max_failures)
+    final = client.wait_for_rollout(rollout.id)
+    _show_rollout(final)
+    if final.state is not RolloutState.COMPLETED:
+        sys.exit(1)
+
+
+@main.group()
+def devices() -> None:
+    """Enrol, accept, list and revoke devices."""
+
+
+@devices.command("list")
+@click.argument("team")
+@_with_client
+def list_devices(client: Client, team: str) -> None:
+    table = Table("device", "state", "runs", "last seen")
+    for device in client.devices(team):
+        seen = f"{device.last_seen_at:%Y-%m-%d %H:%M:%S}" if device.last_seen_at else "never"
+        table.add_row(device.name, device.state, device.running_version or "nothing", seen)
+    out.print(table)
+
+
+@devices.command("enrolment-token")
+@click.argument("team")
+@_with_client
+def enrolment_token(client: Client, team: str) -> None:
+    """Print a token that devices enrol with, and that opens nothing else."""
+    click.echo(client.enrolment_token(team))
+
+
+@devices.command("accept")
+@click.argument("team")
+@click.argument("name")
+@_with_client
+def accept_device(client: Client, team: str, name: str) -> None:
+    client.accept_device(team, name)
+    out.print(f"{name} is accepted.")
+
+
+@devices.command("revoke")
+@click.argument("team")
+@click.argument("name")
+@_with_client
+def revoke_device(client: Client, team: str, name: str) -> None:
+    client.revoke_device(team, name)
+    out.print(f"{name} is revoked; its key opens nothing any more.")
+
+
+def _follow(client: Client, job: JobView, *, wait: bool) -> None:
+    """Shows a job's progress to its end; the status is 1 unless it succeeded."""
+    if not wait:
+        out.print(f"Job {job.id} is queued.")
+        return
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn()]
+    with Progress(*columns, console=out) as progress:
+        bar = progress.add_task(f"{job.kind} {str(job.id)[:8]}", total=1.0)
+        final = client.wait(
+            job.id, on_change=lambda view: progress.update(bar, completed=view.progress, description=view.message or view.state)
+        )
+    if final.state is JobState.SUCCEEDED:
+        for name, value in final.result.items():
+            out.print(f"  {name}: {value}")
+        return
+    err.print(f"[bold red]{final.state}:[/] {final.error or final.message}", highlight=False)
+    sys.exit(1)
+
+
+def _show_rollout(rollout: RolloutView) -> None:
+    table = Table("device", "stage", "state", "detail", title=f"rollout {rollout.state}")
+    for device in rollout.devices:
+        table.add_row(device.device, str(device.stage + 1), device.state, device.detail)
+    out.print(table)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004 - decimal units
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -1,0 +1,266 @@
+"""`Client`: everything a person or a script does with a Steelyard, as methods that return typed values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from steelyard.files import Files
+from steelyard.settings import find_credentials
+from steelyard.transport import Transport
+from steelyard_contracts.errors import ConflictError
+from steelyard_contracts.fleet import DeviceView, ReleaseRequest, ReleaseView, RolloutRequest, RolloutView
+from steelyard_contracts.jobs import EvaluateSpec, JobRequest, JobSpec, JobState, JobView, OptimiseSpec, TrainSpec
+from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
+
+_API = "/api/v1"
+_WAIT_SECONDS = 0.5
+
+
+class Alias(BaseModel):
+    name: str
+    version: str
+    protected: bool
+
+
+class Evaluation(BaseModel):
+    dataset: str
+    split: str
+    runtime: str
+    metrics: dict[str, float]
+    environment: dict[str, str]
+
+
+class Edge(BaseModel):
+    """`target` was made from `source`."""
+
+    relation: str
+    source: str
+    target: str
+
+
+class Version(BaseModel):
+    """A version with what is known about it."""
+
+    version: str
+    commit: str
+    branch: str
+    parent: str | None
+    title: str
+    author: str
+    files: int
+    size: int
+    aliases: list[str] = []
+    variants: dict[str, str] = {}
+    evaluations: list[Evaluation] = []
+    lineage: list[Edge] = []
+    splits: dict[str, dict[str, int]] | None = None
+
+
+class Series(BaseModel):
+    """A metric's values by step."""
+
+    name: str
+    steps: list[int]
+    values: list[float]
+
+
+class LogLine(BaseModel):
+    id: int
+    attempt: int
+    number: int
+    text: str
+
+
+class Gate(BaseModel):
+    id: int
+    rule: str
+    applies_to: str
+
+
+def connect(url: str | None = None, token: str | None = None, *, quiet: bool = False) -> Client:
+    """A client for `url` with `token`; what is not given comes from the environment or `steelyard login`.
+
+    Raises: AuthenticationError when there is no token anywhere.
+    """
+    if url is None or token is None:
+        found = find_credentials()
+        url, token = url or found.url, token or found.token
+    return Client(url, token, quiet=quiet)
+
+
+class Client:
+    """One server, one token. Methods raise the server's errors as `SteelyardError` classes."""
+
+    def __init__(self, url: str, token: str, *, quiet: bool = False) -> None:
+        self.transport = Transport(url, token)
+        self.files = Files(url, token, quiet=quiet)
+
+    # --- who ---------------------------------------------------------------------------------
+
+    def whoami(self) -> dict[str, Any]:
+        """`name`, `scope` and the role in each team."""
+        return dict(self.transport.call("GET", f"{_API}/whoami"))
+
+    def create_team(self, name: str) -> None:
+        self.transport.call("POST", f"{_API}/teams", body={"name": name}, repeatable=False)
+
+    # --- repositories and versions -----------------------------------------------------------
+
+    def create_repository(self, ref: str | Ref, *, public: bool | None = None, exist_ok: bool = True) -> None:
+        one = _ref(ref)
+        try:
+            body = {"name": one.repository, "public": public}
+            self.transport.call("POST", f"{_API}/{one.kind.plural}", body=body, repeatable=False)
+        except ConflictError:
+            if not exist_ok:
+                raise
+
+    def repositories(self, kind: RepositoryKind = RepositoryKind.MODEL, text: str = "") -> Iterator[dict[str, Any]]:
+        """What the token may read, last changed first."""
+        return self._pages(f"{_API}/{kind.plural}", text=text)
+
+    def push(self, source: str | Path, ref: str | Ref, *, message: str = "") -> Version:
+        """Uploads a file or folder as one new version, into a repository that is made if need be."""
+        one = _ref(ref)
+        self.create_repository(one)
+        commit = self.files.push(Path(source), one, message=message)
+        return self.version(one.at(commit))
+
+    def pull(self, ref: str | Ref, target: str | Path | None = None, *, patterns: list[str] | None = None) -> Path:
+        """Downloads a version; returns its folder."""
+        return self.files.pull(_ref(ref), target=Path(target) if target else None, patterns=patterns)
+
+    def version(self, ref: str | Ref) -> Version:
+        one = _ref(ref)
+        return self.transport.get(Version, f"{_home(one)}/versions/{one.revision_or_default}")
+
+    def versions(self, ref: str | Ref) -> Iterator[Version]:
+        """Of every branch, newest first."""
+        return (Version.model_validate(item) for item in self._pages(f"{_home(_ref(ref))}/versions"))
+
+    # --- names and gates ---------------------------------------------------------------------
+
+    def promote(self, ref: str | Ref, alias: str, *, reason: str = "") -> Alias:
+        """Moves `alias` to the version. Raises: GateRefusedError, which says what was measured and what is asked."""
+        one = _ref(ref)
+        body = {"revision": one.revision_or_default, "reason": reason}
+        return Alias.model_validate(self.transport.call("PUT", f"{_home(one)}/aliases/{alias}", body=body))
+
+    def aliases(self, ref: str | Ref) -> list[Alias]:
+        return [Alias.model_validate(item) for item in self.transport.call("GET", f"{_home(_ref(ref))}/aliases")]
+
+    def add_gate(self, ref: str | Ref, rule: str, *, applies_to: str = "*") -> Gate:
+        """A rule such as `accuracy >= 0.95 on team/data@v1` that guards an alias, `release`, or all (`*`)."""
+        return self.transport.post(Gate, f"{_home(_ref(ref))}/gates", {"rule": rule, "applies_to": applies_to})
+
+    def gates(self, ref: str | Ref) -> list[Gate]:
+        return [Gate.model_validate(item) for item in self.transport.call("GET", f"{_home(_ref(ref))}/gates")]
+
+    # --- jobs --------------------------------------------------------------------------------
+
+    def train(self, **fields: Any) -> JobView:
+        """Queues a training; the fields are those of `TrainSpec`."""
+        return self.submit(TrainSpec.model_validate(fields))
+
+    def evaluate(self, model: str, dataset: str) -> JobView:
+        return self.submit(EvaluateSpec(model=model, dataset=dataset))
+
+    def optimise(self, **fields: Any) -> JobView:
+        """Queues an optimisation; the fields are those of `OptimiseSpec`."""
+        return self.submit(OptimiseSpec.model_validate(fields))
+
+    def submit(self, spec: JobSpec) -> JobView:
+        return self.transport.post(JobView, f"{_API}/jobs", JobRequest(spec=spec))
+
+    def job(self, job: UUID | str) -> JobView:
+        return self.transport.get(JobView, f"{_API}/jobs/{job}")
+
+    def jobs(self, *, team: str | None = None, state: JobState | None = None) -> Iterator[JobView]:
+        """Newest first."""
+        query = {"team": team, "state": str(state) if state else None}
+        return (JobView.model_validate(item) for item in self._pages(f"{_API}/jobs", **query))
+
+    def cancel(self, job: UUID | str) -> JobView:
+        return self.transport.post(JobView, f"{_API}/jobs/{job}/cancel", {}, repeatable=False)
+
+    def wait(self, job: UUID | str, *, on_change: Callable[[JobView], None] | None = None) -> JobView:
+        """Blocks until the job has ended, whatever its end; calls `on_change` at each look."""
+        while True:
+            view = self.job(job)
+            if on_change is not None:
+                on_change(view)
+            if view.state.is_final:
+                return view
+            time.sleep(_WAIT_SECONDS)
+
+    def metrics(self, job: UUID | str) -> dict[str, Series]:
+        found = self.transport.call("GET", f"{_API}/jobs/{job}/metrics")
+        return {item["name"]: Series.model_validate(item) for item in found}
+
+    def logs(self, job: UUID | str, *, after: int = 0) -> list[LogLine]:
+        found = self.transport.call("GET", f"{_API}/jobs/{job}/logs", query={"after": after})
+        return [LogLine.model_validate(line) for line in found["lines"]]
+
+    # --- the fleet ---------------------------------------------------------------------------
+
+    def enrolment_token(self, team: str) -> str:
+        """A token that devices enrol with, and that opens nothing else."""
+        answer = self.transport.call("POST", f"{_API}/teams/{team}/enrolment-token", repeatable=False)
+        return str(answer["token"])
+
+    def devices(self, team: str) -> Iterator[DeviceView]:
+        return (DeviceView.model_validate(item) for item in self._pages(f"{_API}/teams/{team}/devices"))
+
+    def accept_device(self, team: str, name: str) -> DeviceView:
+        return self.transport.post(DeviceView, f"{_API}/teams/{team}/devices/{name}/accept", {})
+
+    def revoke_device(self, team: str, name: str) -> DeviceView:
+        return self.transport.post(DeviceView, f"{_API}/teams/{team}/devices/{name}/revoke", {})
+
+    def release(self, model: str, *, variant: str | None = None, reason: str = "") -> ReleaseView:
+        """Signs a version, or a variant of it, for devices."""
+        body = ReleaseRequest(model=model, variant=variant, reason=reason)
+        return self.transport.post(ReleaseView, f"{_API}/releases", body)
+
+    def roll_out(self, release: UUID, devices: list[str], *, first: int = 1, max_failures: int = 0) -> RolloutView:
+        body = RolloutRequest(release=release, devices=devices, first=first, max_failures=max_failures)
+        return self.transport.post(RolloutView, f"{_API}/rollouts", body)
+
+    def rollout(self, rollout: UUID | str) -> RolloutView:
+        return self.transport.get(RolloutView, f"{_API}/rollouts/{rollout}")
+
+    def rollouts(self, team: str) -> Iterator[RolloutView]:
+        return (RolloutView.model_validate(item) for item in self._pages(f"{_API}/teams/{team}/rollouts"))
+
+    def wait_for_rollout(self, rollout: UUID | str, *, on_change: Callable[[RolloutView], None] | None = None) -> RolloutView:
+        while True:
+            view = self.rollout(rollout)
+            if on_change is not None:
+                on_change(view)
+            if view.state.is_final:
+                return view
+            time.sleep(_WAIT_SECONDS)
+
+    def _pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        cursor: str | None = None
+        while True:
+            asked = {key: value for key, value in {**query, "cursor": cursor}.items() if value}
+            page = self.transport.call("GET", path, query=asked)
+            yield from page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+
+def _ref(ref: str | Ref) -> Ref:
+    return parse_ref(ref) if isinstance(ref, str) else ref
+
+
+def _home(ref: Ref) -> str:
+    return f"{_API}/{ref.kind.plural}/{ref.repository}"

@@ -1,0 +1,126 @@
+"""Files travel by the Hub's protocol, through the same `huggingface_hub` client that everybody uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from steelyard_contracts.errors import EntryNotFoundError, ForbiddenError, InvalidInputError, RepositoryNotFoundError
+from steelyard_contracts.errors import RevisionNotFoundError, SteelyardError, UnavailableError
+from steelyard_contracts.refs import DEFAULT_REVISION, Ref
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+_IGNORED = [".git/**", "**/.git/**", ".cache/**", "**/__pycache__/**", ".DS_Store", "**/.DS_Store"]
+
+
+class Files:
+    """Push and pull, for one server and token. `quiet` shows no progress bars."""
+
+    def __init__(self, url: str, token: str, *, quiet: bool = False) -> None:
+        self._url = url
+        self._token = token
+        self._quiet = quiet
+
+    def push(self, source: Path, ref: Ref, *, message: str = "", path_in_repository: str = "") -> str:
+        """Uploads a file or a folder as one commit and returns its id. Sends only what the server lacks.
+
+        Raises: InvalidInputError for a source that is not there, and the server's errors.
+        """
+        if not source.exists():
+            raise InvalidInputError(f"{source} does not exist.", source=str(source))
+        common: dict[str, Any] = {
+            "repo_id": ref.repository,
+            "repo_type": str(ref.kind),
+            "revision": ref.revision_or_default,
+            "commit_message": message or f"Push {source.name}",
+        }
+        api = self._api()
+        with _border():
+            if source.is_dir():
+                done = api.upload_folder(
+                    folder_path=source, path_in_repo=path_in_repository or None, ignore_patterns=_IGNORED, **common
+                )
+            else:
+                done = api.upload_file(path_or_fileobj=source, path_in_repo=path_in_repository or source.name, **common)
+        return str(done.oid)
+
+    def pull(
+        self,
+        ref: Ref,
+        *,
+        target: Path | None = None,
+        patterns: list[str] | None = None,
+        cache: Path | None = None,
+        at_once: int = 8,
+    ) -> Path:
+        """Downloads a version into `target`, or into the client's cache; every file is checked against its digest.
+
+        Raises: the server's errors.
+        """
+        api = self._api()
+        with _border():
+            folder = api.snapshot_download(
+                repo_id=ref.repository,
+                repo_type=str(ref.kind),
+                revision=ref.revision or DEFAULT_REVISION,
+                local_dir=target,
+                cache_dir=cache,
+                allow_patterns=patterns,
+                max_workers=at_once,
+            )
+        return Path(str(folder))
+
+    def _api(self) -> HfApi:
+        from huggingface_hub import HfApi, constants
+        from huggingface_hub.utils import disable_progress_bars
+
+        # Files travel whole for now. The client reads its environment when it is first imported, which may be long
+        # ago (transformers imports it), so it is told here.
+        constants.HF_HUB_DISABLE_XET = True
+        constants.HF_HUB_DISABLE_TELEMETRY = True
+
+        if self._quiet:
+            disable_progress_bars()
+        return HfApi(endpoint=self._url, token=self._token, library_name="steelyard")
+
+
+class _border:  # noqa: N801 - used as a statement
+    """The Hub client's errors become ours here, and nowhere else."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, SteelyardError):
+            raise _ours(error) from error
+
+
+def _ours(error: Exception) -> Exception:
+    import httpx2
+    from huggingface_hub import errors
+
+    table: list[tuple[type[Exception], type[SteelyardError]]] = [
+        (errors.RevisionNotFoundError, RevisionNotFoundError),
+        (errors.EntryNotFoundError, EntryNotFoundError),
+        (errors.RepositoryNotFoundError, RepositoryNotFoundError),
+        (errors.BadRequestError, InvalidInputError),
+        (errors.HFValidationError, InvalidInputError),
+        (errors.LocalEntryNotFoundError, UnavailableError),
+        (httpx2.TransportError, UnavailableError),
+    ]
+    for theirs, ours in table:
+        if isinstance(error, theirs):
+            return ours(_sentence(error))
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code
+        return (ForbiddenError if status in {401, 403} else SteelyardError)(_sentence(error))
+    return error
+
+
+def _sentence(error: Exception) -> str:
+    """The server's own sentence where there is one."""
+    response = getattr(error, "response", None)
+    said = response.headers.get("X-Error-Message") if response is not None else None
+    return str(said or error)

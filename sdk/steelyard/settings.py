@@ -1,0 +1,57 @@
+"""Where the SDK finds its server and token: the environment first, then what `steelyard login` kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from steelyard_contracts.errors import AuthenticationError
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    url: str
+    token: str
+
+
+def credentials_file() -> Path:
+    base = os.environ.get("XDG_CONFIG_HOME")  # noqa: TID251 - the SDK's one place for settings
+    return Path(base or Path.home() / ".config") / "steelyard" / "credentials.json"
+
+
+def find_credentials() -> Credentials:
+    """Raises: AuthenticationError when there is no token anywhere."""
+    kept = _kept()
+    url = os.environ.get("STEELYARD_URL") or (kept.url if kept else DEFAULT_URL)  # noqa: TID251 - as above
+    token = os.environ.get("STEELYARD_TOKEN")  # noqa: TID251 - as above
+    if not token and kept and kept.url == url:
+        token = kept.token
+    if not token:
+        raise AuthenticationError(f"No token for {url}. Run `steelyard login`, or set STEELYARD_TOKEN.")
+    return Credentials(url.rstrip("/"), token)
+
+
+def keep_credentials(credentials: Credentials) -> Path:
+    """Writes them for the user alone, whole or not at all."""
+    path = credentials_file()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps({"url": credentials.url, "token": credentials.token}))
+    temporary.replace(path)
+    return path
+
+
+def _kept() -> Credentials | None:
+    path = credentials_file()
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text())
+        return Credentials(found["url"], found["token"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise AuthenticationError(f"{path} is damaged; run `steelyard login` again.") from error

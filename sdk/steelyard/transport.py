@@ -1,0 +1,133 @@
+"""The one place where the SDK speaks HTTP: retries, errors as classes, bodies as streams."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from steelyard_contracts.errors import ErrorBody, SteelyardError, UnavailableError, error_from_body
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+CHUNK = 1024 * 1024
+_TIMEOUT = httpx2.Timeout(60, connect=10)
+_TRY_AGAIN = frozenset({502, 503, 504})
+_LONGEST_PAUSE = 8.0
+
+
+class Transport:
+    """Requests to one server with one token.
+
+    Args:
+        url: the server's address.
+        token: sent as a bearer token, and only to that server.
+        patience: seconds for which a request that could not be delivered is tried again. Only calls that may be
+            repeated without harm are.
+    """
+
+    def __init__(self, url: str, token: str | None, *, patience: float = 30) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.url = url.rstrip("/")
+        self.patience = patience
+        # A bare client for addresses that are their own credential: the token must not travel there.
+        self._bare = httpx2.Client(timeout=_TIMEOUT)
+        self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, follow_redirects=True)
+
+    def close(self) -> None:
+        self._http.close()
+        self._bare.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: BaseModel | dict[str, Any] | None = None,
+        query: dict[str, Any] | None = None,
+        repeatable: bool = True,
+    ) -> Any:
+        """The answer's JSON; None for an empty answer. Raises: SteelyardError, as the server said or UnavailableError."""
+        json = body.model_dump(mode="json") if isinstance(body, BaseModel) else body
+        deadline = time.monotonic() + (self.patience if repeatable else 0)
+        for pause in _pauses():
+            try:
+                response = self._http.request(method, path, json=json, params=query)
+                _raise_for(response)
+                return response.json() if response.content else None
+            except (httpx2.TransportError, UnavailableError) as error:
+                if time.monotonic() + pause > deadline:
+                    raise self._unreachable(error) from error
+            time.sleep(pause)
+        raise AssertionError  # the pauses never end
+
+    def get(self, model: type[Answer], path: str, **query: Any) -> Answer:
+        return model.model_validate(self.call("GET", path, query={k: v for k, v in query.items() if v is not None}))
+
+    def post(self, model: type[Answer], path: str, body: BaseModel | dict[str, Any], *, repeatable: bool = False) -> Answer:
+        return model.model_validate(self.call("POST", path, body=body, repeatable=repeatable))
+
+    def put_file(self, url: str, path: Path) -> None:
+        """PUTs a file to an address that is its own credential. Raises: UnavailableError."""
+        for pause in _pauses():
+            try:
+                with path.open("rb") as file:
+                    headers = {"Content-Length": str(path.stat().st_size)}
+                    response = self._bare.put(url, content=_chunks(file), headers=headers)
+                _raise_for(response)
+            except (httpx2.TransportError, UnavailableError) as error:
+                if pause >= _LONGEST_PAUSE:
+                    raise self._unreachable(error) from error
+                time.sleep(pause)
+            else:
+                return
+
+    @contextmanager
+    def stream(self, path: str, *, start: int = 0) -> Iterator[tuple[bool, Iterator[bytes]]]:
+        """A body from byte `start`: (whether the server honoured `start`, its chunks). Raises: SteelyardError."""
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            with self._http.stream("GET", path, headers=headers) as response:
+                if response.status_code >= httpx2.codes.BAD_REQUEST:
+                    response.read()
+                _raise_for(response)
+                yield response.status_code == httpx2.codes.PARTIAL_CONTENT, response.iter_bytes(CHUNK)
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> SteelyardError:
+        if isinstance(error, SteelyardError):
+            return error
+        return UnavailableError(f"{self.url} cannot be reached ({error or type(error).__name__}). Is it running?")
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between tries: doubling, with a little chance so that many clients do not return at once."""
+    pause = 0.25
+    while True:
+        yield pause * random.uniform(0.8, 1.2) if pause < _LONGEST_PAUSE else _LONGEST_PAUSE  # noqa: S311 - no secret
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _raise_for(response: httpx2.Response) -> None:
+    """Raises: the class that the answer's code names."""
+    if response.status_code < httpx2.codes.BAD_REQUEST:
+        return
+    try:
+        raise error_from_body(ErrorBody.model_validate_json(response.content))
+    except ValidationError:
+        text = f"{response.request.url} answered {response.status_code}."
+    if response.status_code in _TRY_AGAIN:
+        raise UnavailableError(text)
+    raise SteelyardError(text)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(CHUNK):
+        yield chunk

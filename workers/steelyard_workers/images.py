@@ -1,0 +1,115 @@
+"""Pictures in ImageFolder layout as tensors: decoded once, kept as bytes when they fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from steelyard_contracts.errors import DatasetUnusableError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+# Pixels become (value / 255 - MEAN) / STD; `preprocessor_config.json` says the same to other tools.
+MEAN, STD = 0.5, 0.5
+CACHE_BYTES = 1024**3
+_GREY_MODES = frozenset({"1", "L", "I;16"})
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How far a training picture may be moved: degrees, and shares of its size."""
+
+    rotation: float = 8.0
+    shift: float = 0.08
+    scale: float = 0.1
+
+
+class ImageFolder:
+    """One split: pictures as (N, C, H, W) bytes and labels as (N,) indices into `labels`.
+
+    Raises:
+        DatasetUnusableError: a picture that does not decode, named.
+    """
+
+    def __init__(self, root: Path, *, size: int, channels: int, labels: list[str]) -> None:
+        self.labels = labels
+        self.size = size
+        self.channels = channels
+        self.items = [(path, labels.index(path.parent.name)) for path in picture_paths(root)]
+        self.targets = torch.tensor([label for _, label in self.items])
+        fits = len(self.items) * channels * size * size <= CACHE_BYTES
+        self._pixels = self._decode(range(len(self.items))) if fits else None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """(B, C, H, W), uint8."""
+        return self._pixels[indices] if self._pixels is not None else self._decode(indices.tolist())
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """In order, without augmentation: normalised pictures and labels."""
+        for indices in torch.arange(len(self)).split(size):
+            yield normalise(self.pixels(indices).float() / 255), self.targets[indices]
+
+    def _decode(self, indices: range | list[int]) -> Tensor:
+        found = torch.empty((len(indices), self.channels, self.size, self.size), dtype=torch.uint8)
+        for row, index in enumerate(indices):
+            found[row] = decode(self.items[index][0], size=self.size, channels=self.channels)
+        return found
+
+
+def picture_paths(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("*/*") if path.suffix.lower() in SUFFIXES)
+
+
+def labels_of(root: Path) -> list[str]:
+    return sorted({path.parent.name for path in picture_paths(root)})
+
+
+def channels_of(root: Path) -> int:
+    """1 for grey pictures, else 3; judged by the first, as a dataset is one or the other."""
+    with Image.open(picture_paths(root)[0]) as image:
+        return 1 if image.mode in _GREY_MODES else 3
+
+
+def decode(path: Path, *, size: int, channels: int) -> Tensor:
+    """(C, H, W), uint8, bilinear. Raises: DatasetUnusableError."""
+    try:
+        with Image.open(path) as image:
+            small = image.convert("L" if channels == 1 else "RGB").resize((size, size), Image.Resampling.BILINEAR)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        name = "/".join(path.parts[-3:])
+        raise DatasetUnusableError(f"The picture {name} cannot be read: {error}", path=name) from error
+    pixels = np.asarray(small).reshape(size, size, channels)
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+
+def normalise(pictures: Tensor) -> Tensor:
+    """From 0..1 to what the network sees."""
+    return (pictures - MEAN) / STD
+
+
+def augment(pictures: Tensor, generator: torch.Generator, how: Augmentation) -> Tensor:
+    """Rotates, shifts and scales each picture of (B, C, H, W) in 0..1 a little, by one affine grid."""
+    count = len(pictures)
+
+    def spread() -> Tensor:
+        return torch.rand(count, generator=generator) * 2 - 1
+
+    angle, scale = spread() * how.rotation * math.pi / 180, 1 + spread() * how.scale
+    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+    # The grid spans -1..1, so a share of the size is twice as much there.
+    rows = [
+        torch.stack([cosine, -sine, spread() * how.shift * 2], 1),
+        torch.stack([sine, cosine, spread() * how.shift * 2], 1),
+    ]
+    grid = functional.affine_grid(torch.stack(rows, 1), list(pictures.shape), align_corners=False)
+    return functional.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)

@@ -1,0 +1,221 @@
+"""`JobSession`: what a job's code uses to fetch, report and commit. All of it with the job's own token.
+
+    with JobSession.open(message) as session:
+        folder = session.fetch("team/digits@v1", RepositoryKind.DATASET)
+        session.log("epoch 1"); session.metric("loss", step=1, value=0.7)
+        session.commit(folder, "team/reader", ...)
+        session.finish({"accuracy": 0.98})
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import platform
+import shutil
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from steelyard.client import Version
+from steelyard.files import Files
+from steelyard.transport import Transport
+from steelyard_contracts.digests import checked
+from steelyard_contracts.errors import AlreadyExistsError, SteelyardError
+from steelyard_contracts.jobs import CheckpointOffer, Claim, CommittedVersion, EvaluationReport, Finish, Heartbeat
+from steelyard_contracts.jobs import JobState, LineageReport, LogBatch, LogLine, MetricBatch, MetricPoint, UploadSlot
+from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind, parse_ref
+
+_FLUSH_SECONDS = 1.0
+_LOG_LENGTH = 8_000
+_BATCH_POINTS, _BATCH_LINES = 10_000, 2_000
+
+
+class JobSession:
+    """One claimed job, from fetch to finish. Metrics and log lines go out in the background, in batches."""
+
+    def __init__(self, claim: Claim, url: str, folder: Path) -> None:
+        self.claim = claim
+        self._transport = Transport(url, claim.token, patience=max(claim.lease_seconds, 60))
+        self._files = Files(url, claim.token, quiet=True)
+        self._cache = folder / "cache"
+        self.scratch = folder / "jobs" / str(claim.id)
+        self._home = f"/api/v1/jobs/{claim.id}"
+        self._lock = threading.Lock()
+        self._points: dict[tuple[str, int], MetricPoint] = {}
+        self._lines: list[LogLine] = []
+        self._line_number = 0
+        self._progress: Heartbeat | None = None
+        self._stop = threading.Event()
+        self._flusher = threading.Thread(target=self._flush_regularly, name="flush", daemon=True)
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(parents=True)
+        self._flusher.start()
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._flusher.join()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    # --- what it reads -----------------------------------------------------------------------
+
+    def fetch(self, ref: str, kind: RepositoryKind) -> Path:
+        """A version's files in the worker's cache, checked. A version fetched before costs no download."""
+        one = parse_ref(ref, kind=kind)
+        commit = self.version(one).commit
+        return self._files.pull(one.at(commit), cache=self._cache)
+
+    def version(self, ref: Ref) -> Version:
+        path = f"/api/v1/{ref.kind.plural}/{ref.repository}/versions/{ref.revision_or_default}"
+        return self._transport.get(Version, path)
+
+    # --- what it reports ---------------------------------------------------------------------
+
+    def log(self, text: str) -> None:
+        with self._lock:
+            for line in text.splitlines() or [""]:
+                self._lines.append(LogLine(number=self._line_number, text=line[:_LOG_LENGTH]))
+                self._line_number += 1
+
+    def metric(self, name: str, *, step: int, value: float) -> None:
+        """A value that is no number (a diverged loss) is told in the log; charts cannot show it."""
+        if not math.isfinite(value):
+            self.log(f"{name} at step {step} is {value}")
+            return
+        with self._lock:
+            self._points[name, step] = MetricPoint(name=name, step=step, value=value)
+
+    def progress(self, share: float, message: str) -> None:
+        """`share` from 0 to 1."""
+        with self._lock:
+            self._progress = Heartbeat(progress=min(max(share, 0.0), 1.0), message=message)
+
+    def evaluation(self, report: EvaluationReport) -> None:
+        self._transport.call("POST", f"{self._home}/evaluations", body=report)
+
+    def lineage(self, report: LineageReport) -> None:
+        self._transport.call("POST", f"{self._home}/lineage", body=report)
+
+    # --- checkpoints -------------------------------------------------------------------------
+
+    def save_checkpoint(self, path: Path, step: int) -> None:
+        """Uploads a training state; it counts only once the platform has checked it."""
+        offer = CheckpointOffer(step=step, size=path.stat().st_size, sha256=_sha256_of_file(path))
+        slot = self._transport.post(UploadSlot, f"{self._home}/checkpoints", offer, repeatable=True)
+        self._transport.put_file(slot.url, path)
+        self._transport.call("POST", f"{self._home}/checkpoints/complete", body=offer)
+
+    def load_checkpoint(self) -> Path | None:
+        """The state to resume from, downloaded and checked; None for a fresh start.
+
+        Raises: DigestMismatchError when what arrived is not what was saved.
+        """
+        saved = self.claim.checkpoint
+        if saved is None:
+            return None
+        path = self.scratch / "resume"
+        with self._transport.stream(f"{self._home}/checkpoint") as (_, chunks), path.open("wb") as file:
+            for chunk in checked(chunks, sha256=saved.sha256, size=saved.size, what="The checkpoint"):
+                file.write(chunk)
+        return path
+
+    # --- what it leaves ----------------------------------------------------------------------
+
+    def commit(self, folder: Path, repository: str, *, branch: str = DEFAULT_REVISION, start: str | None = None, title: str) -> str:
+        """Commits a folder as one version and returns its label. An earlier attempt's commit is not made again.
+
+        Args:
+            folder: its files become the version's.
+            repository: namespace/name of the model.
+            branch: made, empty and standing on `start`, when it does not exist.
+            start: the version a new branch comes from.
+            title: the version's title.
+        """
+        done = self._committed(repository, branch)
+        if done is not None:
+            return done.version
+        ref = parse_ref(repository)
+        if branch != DEFAULT_REVISION:
+            self._make_branch(ref, branch, start or DEFAULT_REVISION)
+        commit = self._files.push(folder, ref.at(branch), message=title)
+        return self.version(ref.at(commit)).version
+
+    def _committed(self, repository: str, branch: str) -> CommittedVersion | None:
+        wanted = (repository, branch)
+        return next((one for one in self.claim.committed if (one.repository, one.branch) == wanted), None)
+
+    def _make_branch(self, ref: Ref, branch: str, start: str) -> None:
+        body = {"name": branch, "start": start, "empty": True}
+        try:
+            self._transport.call("POST", f"/api/v1/{ref.kind.plural}/{ref.repository}/branches", body=body)
+        except AlreadyExistsError:
+            return
+
+    def finish(self, result: dict[str, Any]) -> None:
+        self._end(Finish(state=JobState.SUCCEEDED, result=result))
+
+    def fail(self, error: str, *, retryable: bool) -> None:
+        self._end(Finish(state=JobState.FAILED, error=error[:4000], retryable=retryable))
+
+    def _end(self, finish: Finish) -> None:
+        self._stop.set()
+        self._flusher.join()
+        self._flush()
+        self._transport.call("POST", f"{self._home}/finish", body=finish)
+
+    # --- the background ----------------------------------------------------------------------
+
+    def _flush_regularly(self) -> None:
+        while not self._stop.wait(_FLUSH_SECONDS):
+            try:
+                self._flush()
+            except SteelyardError:
+                # The points stay in the buffer for the next try; the parent deals with a lost lease.
+                time.sleep(_FLUSH_SECONDS)
+
+    def _flush(self) -> None:
+        """Sends what has gathered. What could not be sent is kept; the platform takes a repeat for the same."""
+        with self._lock:
+            points, lines, beat = list(self._points.values()), list(self._lines), self._progress
+        for start in range(0, len(points), _BATCH_POINTS):
+            batch = points[start : start + _BATCH_POINTS]
+            self._transport.call("POST", f"{self._home}/metric-points", body=MetricBatch(points=batch))
+        for start in range(0, len(lines), _BATCH_LINES):
+            self._transport.call("POST", f"{self._home}/log-lines", body=LogBatch(lines=lines[start : start + _BATCH_LINES]))
+        if beat is not None:
+            self._transport.call("POST", f"{self._home}/heartbeat", body=beat)
+        with self._lock:
+            for point in points:
+                if self._points.get((point.name, point.step)) is point:
+                    del self._points[point.name, point.step]
+            del self._lines[: len(lines)]
+            self._progress = None if self._progress is beat else self._progress
+
+
+def environment_of(**versions: str) -> dict[str, str]:
+    """What a measure was taken on: the processor, its vector instructions, and the versions that matter."""
+    return {"machine": platform.machine(), "instructions": _instruction_set(), "cores": str(os.cpu_count()), **versions}
+
+
+def _instruction_set() -> str:
+    """The vector extensions that change what integer kernels compute (Linux; elsewhere: unknown)."""
+    wanted = ["avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimd", "asimddp", "i8mm"]
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "unknown"
+    line = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
+    return " ".join(flag for flag in wanted if flag in line.split()) or "baseline"
+
+
+def _sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
