@@ -31,7 +31,7 @@ TOOLS = ["--group", "dev"]
 
 
 def main() -> None:
-    """`install.py` makes the environment of `make demo` and `make run`; `install.py dev` adds the tests' and linters'."""
+    """`install.py` is for `make demo` and `make run`; `install.py dev` adds what tests and linters need."""
     check_python()
     if sys.argv[1:] == ["dev"]:
         say("installing the test tools")
@@ -76,7 +76,7 @@ def torch_pin() -> str:
 
 def cuda_packages(source: list[str]) -> list[str]:
     """The names of CUDA packages that installing torch from here would bring."""
-    command = [PYTHON, "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-", *source, torch_pin()]
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-", *source, torch_pin()]
     report = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout or "{}")
     names = [item["metadata"]["name"] for item in report.get("install", [])]
     return [name for name in names if name.startswith(("nvidia-", "cuda-", "triton"))]

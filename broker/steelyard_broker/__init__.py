@@ -14,13 +14,12 @@ of a killed worker is gone, and the database rings again.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 import uuid
 from pathlib import Path
 from queue import Empty
-from typing import Any, ClassVar
+from typing import Any
 
 from kombu.exceptions import ChannelError
 from kombu.transport import TRANSPORT_ALIASES, virtual
@@ -36,14 +35,15 @@ def register() -> None:
     TRANSPORT_ALIASES[SCHEME] = f"{__name__}:Transport"
 
 
-class Channel(virtual.Channel):  # type: ignore[misc]
+class Channel(virtual.Channel):
     """One folder for each queue; a file for each message, named so that they sort by age."""
 
     do_restore = True  # a worker that stops cleanly puts back what it had prefetched
 
     @property
     def root(self) -> Path:
-        return Path(self.connection.client.transport_options["folder"])
+        client: Any = self.connection.client
+        return Path(client.transport_options["folder"])
 
     def _folder(self, queue: str) -> Path:
         if not _QUEUE_NAME.fullmatch(queue):
@@ -80,7 +80,7 @@ class Channel(virtual.Channel):  # type: ignore[misc]
 
     def _names(self, queue: str) -> list[str]:
         try:
-            return sorted(os.listdir(self._folder(queue)))
+            return sorted(path.name for path in self._folder(queue).iterdir())
         except FileNotFoundError:
             return []
 
@@ -97,20 +97,20 @@ class Channel(virtual.Channel):  # type: ignore[misc]
         self._purge(queue)
 
 
-class Transport(virtual.Transport):  # type: ignore[misc]
+class Transport(virtual.Transport):
     """Direct exchanges only: no fan-out, hence no remote control, gossip or mingle."""
 
     Channel = Channel
     default_port = 0
     polling_interval = 0.1
     driver_type = driver_name = SCHEME
-    implements: ClassVar = virtual.Transport.implements.extend(
+    implements = virtual.Transport.implements.extend(
         asynchronous=False, exchange_type=frozenset(["direct"]), heartbeats=False
     )
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> Any:
+    def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> None:
         # Celery looks at SIGTERM only between calls: return often.
-        return super().drain_events(connection, timeout=min(timeout, 0.3) if timeout else timeout)
+        super().drain_events(connection, timeout=min(timeout, 0.3) if timeout else timeout, **kwargs)
 
     def driver_version(self) -> str:
         return "1"

@@ -27,7 +27,7 @@ def sha256_of(data: bytes) -> str:
 
 
 def git_blob_id(data: bytes) -> str:
-    """Git's object id of a blob with this content: SHA-1 of `blob <size>\\0<content>`."""
+    r"""Git's object id of a blob with this content: SHA-1 of `blob <size>\0<content>`."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
@@ -62,7 +62,9 @@ def checked(chunks: Iterable[bytes], *, sha256: str, size: int, what: str) -> It
         digest.update(chunk)
         yield chunk
     if seen != size:
-        raise DigestMismatchError(f"{what} ended after {seen} of {size} bytes; send it again.", expected=size, found=seen)
+        raise DigestMismatchError(
+            f"{what} ended after {seen} of {size} bytes; send it again.", expected=size, found=seen
+        )
     if digest.hexdigest() != sha256:
         raise DigestMismatchError(
             f"{what} has the SHA-256 {digest.hexdigest()}, not {sha256} as announced; send it again.",

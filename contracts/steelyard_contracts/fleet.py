@@ -1,12 +1,12 @@
-"""What a device and the platform say to each other under `/api/device/v1`.
+r"""What a device and the platform say to each other under `/api/device/v1`.
 
     enrol --> pending --(an operator accepts)--> accepted --(revoke)--> revoked
 
 A device in a rollout goes
 
     waiting --> offered --> installing --> healthy
-                                \\--> rolled_back   it runs what it ran before
-                                \\--> failed        it could not even fetch or check the release
+                                \--> rolled_back   it runs what it ran before
+                                \--> failed        it could not even fetch or check the release
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Jobs as they travel between the platform, the SDK and the workers.
+r"""Jobs as they travel between the platform, the SDK and the workers.
 
     queued --claim--> running --finish--> succeeded | failed
-      |                 |  \\--lease ends--> queued again, or lost when its attempts are used up
-      \\--cancel---------\\--cancel--> cancelled
+      |                 |  \--lease ends--> queued again, or lost when its attempts are used up
+      \--cancel---------\--cancel--> cancelled
 
 A job's `spec` says what to do, never how to reach anything: a worker that has claimed the job gets a token
 for exactly the repositories that the spec names.

@@ -22,13 +22,12 @@ MAX_SEGMENT_BYTES = 255
 # First path segments that the platform itself answers; a namespace of that name could never be reached.
 RESERVED_NAMESPACES = frozenset(
     {
-        "admin", "api", "compare", "datasets", "devices", "docs", "fleet", "healthz", "jobs", "login", "logout",
+        "admin", "api", "compare", "datasets", "devices", "docs", "fleet", "healthz", "jobs", "lfs", "login", "logout",
         "metrics", "mlflow", "models", "new", "oauth", "objects", "organizations", "resolve", "rollouts", "search",
         "settings", "spaces", "static", "teams", "tokens", "ultralytics", "users", "v1", "v2", "well-known", "whoami",
         "workers",
     }
 )  # fmt: skip
-# Words that stand after /{namespace}/{name}/ and therefore cannot be names of a revision.
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REVISION_SEGMENT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}")
@@ -57,7 +56,8 @@ def check_reference_name(name: str, what: str) -> str:
         raise InvalidNameError(f"The {what} name is {len(name)} characters long; at most {MAX_NAME_LENGTH}.", name=name)
     if not all(_REVISION_SEGMENT.fullmatch(segment) for segment in name.split("/")) or ".." in name:
         raise InvalidNameError(
-            f"The {what} name {name!r} may hold letters, digits, '-', '_' and '.', in segments divided by '/'.", name=name
+            f"The {what} name {name!r} may hold letters, digits, '-', '_' and '.', in segments divided by '/'.",
+            name=name,
         )
     if is_commit_id(name) or is_version_number(name):
         raise InvalidNameError(f"The {what} name {name!r} looks like a version; choose another name.", name=name)
@@ -100,20 +100,17 @@ def _check_plain_name(name: str, what: str) -> None:
 
 def _fault_of_path(path: str) -> str | None:
     segments = path.split("/")
-    if not path:
-        return "is empty"
-    if path.startswith("/"):
-        return "begins with '/'; paths are relative to the repository"
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in path):
-        return "holds a control character"
-    if "\\" in path:
-        return "holds a backslash; divide folders by '/'"
-    if ".." in segments or "." in segments:
-        return "holds '.' or '..', which would leave its folder"
-    if "" in segments:
-        return "has an empty folder or file name"
-    if ".git" in segments:
-        return "holds '.git', which tools would take for a repository of its own"
+    faults = {
+        "is empty": not path,
+        "begins with '/'; paths are relative to the repository": path.startswith("/"),
+        "holds a control character": any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in path),
+        "holds a backslash; divide folders by '/'": "\\" in path,
+        "holds '.' or '..', which would leave its folder": not {".", ".."}.isdisjoint(segments),
+        "has an empty folder or file name": "" in segments,
+        "holds '.git', which tools would take for a repository of its own": ".git" in segments,
+    }
+    if fault := next((fault for fault, is_so in faults.items() if is_so), None):
+        return fault
     if len(path.encode()) > MAX_PATH_BYTES or any(len(part.encode()) > MAX_SEGMENT_BYTES for part in segments):
         return f"is too long; at most {MAX_PATH_BYTES} bytes in all and {MAX_SEGMENT_BYTES} for one name"
     return None

@@ -1,9 +1,9 @@
 """How people write "that version of that repository": `team/model@production`.
 
-    >>> parse_ref("team/model@production")
-    Ref(kind=<RepositoryKind.MODEL: 'model'>, namespace='team', name='model', revision='production')
-    >>> str(parse_ref("datasets:/team/digits@v3"))
-    'datasets:/team/digits@v3'
+>>> parse_ref("team/model@production")
+Ref(kind=<RepositoryKind.MODEL: 'model'>, namespace='team', name='model', revision='production')
+>>> str(parse_ref("datasets:/team/digits@v3"))
+'datasets:/team/digits@v3'
 """
 
 from __future__ import annotations
@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from steelyard_contracts.errors import InvalidReferenceError
-from steelyard_contracts.names import check_namespace, check_reference_name, check_repository_name
-from steelyard_contracts.names import is_commit_id, is_version_number
+from steelyard_contracts.names import (
+    check_namespace,
+    check_reference_name,
+    check_repository_name,
+    is_commit_id,
+    is_version_number,
+)
 
 DEFAULT_REVISION = "main"
 
@@ -69,7 +74,9 @@ def parse_ref(text: str, *, kind: RepositoryKind = RepositoryKind.MODEL) -> Ref:
     repository, at, revision = rest.partition("@")
     namespace, slash, name = repository.partition("/")
     if not slash or not name or "/" in name or (at and not revision):
-        raise InvalidReferenceError(f"{text!r} is no reference; write namespace/name or namespace/name@revision.", text=text)
+        raise InvalidReferenceError(
+            f"{text!r} is no reference; write namespace/name or namespace/name@revision.", text=text
+        )
     check_namespace(namespace)
     check_repository_name(name)
     if revision and not (is_commit_id(revision) or is_version_number(revision)):

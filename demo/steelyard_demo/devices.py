@@ -40,7 +40,14 @@ class Device:
     def start(self) -> None:
         health = self.folder / "health_check.py"
         health.write_text(_HEALTH_CHECK)
-        command = [*_EDGE, "run", "--folder", str(self.folder), "--health-command", f"{sys.executable} {health}"]
+        command = [
+            *_EDGE,
+            "run",
+            "--folder",
+            str(self.folder),
+            "--health-command",
+            f"{sys.executable} {health}",
+        ]
         with (self.folder / "agent.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
@@ -57,7 +64,7 @@ class Device:
     def accuracy_on(self, pictures: Path) -> float:
         """Share of the pictures (`<label>/<file>`) that the device's own model labels right."""
         lines = self._run("classify", str(pictures)).splitlines()
-        answers = [json.loads(line) for line in lines]
+        answers: list[dict[str, str]] = [json.loads(line) for line in lines]
         return sum(Path(answer["path"]).parent.name == answer["label"] for answer in answers) / len(answers)
 
     def _run(self, verb: str, *arguments: str) -> str:

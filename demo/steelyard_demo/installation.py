@@ -71,9 +71,13 @@ def start(var: Path, port: int) -> Installation:
     }
     password = _kept(var / "password", lambda: secrets.token_urlsafe(9))
     manage = [sys.executable, str(ROOT / "manage.py")]
-    names = ["--user", USER, "--team", TEAM, "--password", password]
+    names = ["--user", USER, "--team", TEAM, f"--password={password}"]
     made = subprocess.run(
-        [*manage, "bootstrap", *names, "--print-token"], env=environment, capture_output=True, text=True, check=False
+        [*manage, "bootstrap", *names, "--print-token"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if made.returncode != 0:
         raise DemoError(f"The installation could not be set up: {made.stderr.strip()}")
@@ -81,7 +85,11 @@ def start(var: Path, port: int) -> Installation:
     port = _free_port(port)
     with (var / "serve.log").open("ab") as log:
         process = subprocess.Popen(
-            [*manage, "serve", "--port", str(port)], env=environment, stdout=log, stderr=log, start_new_session=True
+            [*manage, "serve", "--port", str(port)],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     installation = Installation(var, f"http://127.0.0.1:{port}", token, password, process)
     _wait_until_ready(installation)

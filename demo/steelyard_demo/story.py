@@ -27,7 +27,7 @@ BASE_DATA, NEW_DATA, READER = f"{TEAM}/digits-base", f"{TEAM}/digits-new", f"{TE
 _NETWORK = {"embedding_size": 32, "hidden_sizes": [32, 64, 128], "depths": [1, 1, 1]}
 _RECIPE = {"learning_rate": 3e-3, "weight_decay": 0.01, "image_size": 32}
 # The same for fine-tuning and for training from scratch: the comparison is a fair one.
-_FEW_SHOT = {**_RECIPE, "dataset": f"{NEW_DATA}@v1", "epochs": 20, "batch_size": 20, "seed": 11, "checkpoint_every": 10}
+_FEW_SHOT = {**_RECIPE, "dataset": f"{NEW_DATA}@v1", "epochs": 4, "batch_size": 20, "seed": 11}
 _MAX_DROP = 0.01
 
 
@@ -79,10 +79,11 @@ class Story:
             {key: value for key, value in self.installation.environment.items() if key.startswith("HF_")}
         )
         import huggingface_hub
-        from huggingface_hub.utils import disable_progress_bars, logging
+        from huggingface_hub.utils import logging
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()
-        logging.set_verbosity_error()
+        logging.get_logger("huggingface_hub").setLevel("ERROR")
         hub = huggingface_hub.HfApi()
         counts = []
         for position, (repository, folder) in enumerate(zip((BASE_DATA, NEW_DATA), folders, strict=True), start=1):
@@ -93,7 +94,13 @@ class Story:
         return f"{counts[0]} and {counts[1]} files"
 
     def train_base(self, bar: TaskID) -> str:
-        fields = {"dataset": f"{BASE_DATA}@v1", "output": READER, "architecture": _NETWORK, "epochs": 15, "batch_size": 32}
+        fields = {
+            "dataset": f"{BASE_DATA}@v1",
+            "output": READER,
+            "architecture": _NETWORK,
+            "epochs": 15,
+            "batch_size": 32,
+        }
         job = self._job("base", bar, lambda: self.hub.train(**_RECIPE, **fields, seed=1))
         return self._note("base", job)
 
@@ -138,7 +145,11 @@ class Story:
         raise DemoError("The gate let a worse version become 'production'.")
 
     def optimise(self, bar: TaskID) -> str:
-        fields = {"model": f"{READER}@production", "dataset": f"{NEW_DATA}@v1", "max_accuracy_drop": _MAX_DROP}
+        fields = {
+            "model": f"{READER}@production",
+            "dataset": f"{NEW_DATA}@v1",
+            "max_accuracy_drop": _MAX_DROP,
+        }
         job = self._job("variants", bar, lambda: self.hub.optimise(**fields))
         self._note("variants", job)
         for name in ("onnx-fp32", "onnx-int8"):
@@ -190,7 +201,8 @@ class Story:
             view = submit()
         self._remember(key, str(view.id))
         final = self.hub.wait(
-            view.id, on_change=lambda now: self._progress.update(bar, completed=now.progress, note=f"[dim]{now.message}[/]")
+            view.id,
+            on_change=lambda now: self._progress.update(bar, completed=now.progress, note=f"[dim]{now.message}[/]"),
         )
         if final.state is not JobState.SUCCEEDED:
             raise DemoError(f"The job {final.id} is {final.state}: {final.error}")
@@ -207,7 +219,10 @@ class Story:
         release = self.hub.release(f"{READER}@production", variant=variant, reason="the demo")
         rollout = self.hub.roll_out(release.id, NAMES, first=1, max_failures=max_failures)
         final = self.hub.wait_for_rollout(
-            rollout.id, on_change=lambda now: self._progress.update(bar, completed=_share_done(now), note=f"[dim]{_counts(now)}[/]")
+            rollout.id,
+            on_change=lambda now: self._progress.update(
+                bar, completed=_share_done(now), note=f"[dim]{_counts(now)}[/]"
+            ),
         )
         self._remember(key, str(final.id))
         return final

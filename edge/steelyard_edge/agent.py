@@ -19,7 +19,14 @@ import onnxruntime
 
 from steelyard.transport import Transport
 from steelyard_contracts.errors import ConflictError, NotFoundError, SteelyardError, UnavailableError
-from steelyard_contracts.fleet import EnrolAnswer, EnrolRequest, InstallReport, PollAnswer, PollRequest, ReleaseOffer
+from steelyard_contracts.fleet import (
+    EnrolAnswer,
+    EnrolRequest,
+    InstallReport,
+    PollAnswer,
+    PollRequest,
+    ReleaseOffer,
+)
 from steelyard_edge.identity import Identity, load_identity, make_identity
 from steelyard_edge.journal import Journal, Phase, Recovery, load_journal
 from steelyard_edge.model import Classifier
@@ -82,12 +89,17 @@ class Agent:
             case Recovery.NOTHING | Recovery.REPORT:
                 return  # `step` reports
             case Recovery.CHECK:
-                _log.info("the device stopped before release %s was seen to work; checking it now", journal.digest[:12])
+                _log.info(
+                    "the device stopped before release %s was seen to work; checking it now",
+                    journal.digest[:12],
+                )
                 self._confirm(journal)
 
     def install(self, offer: ReleaseOffer) -> None:
         """From an offer to `healthy`, `rolled_back` or `failed`. Raises: UnavailableError to go on later."""
-        journal = Journal(release=offer.release, digest=offer.digest, previous=self._previous(offer), phase=Phase.FETCHING)
+        journal = Journal(
+            release=offer.release, digest=offer.digest, previous=self._previous(offer), phase=Phase.FETCHING
+        )
         try:
             manifest = verified_manifest(offer, self.identity.public_key)
             journal.save(self.folder)
@@ -97,7 +109,7 @@ class Agent:
         except UnavailableError:
             raise
         except (SteelyardError, OSError) as error:
-            _log.error("release %s failed: %s", offer.digest[:12], error)  # noqa: TRY400 - a sentence is enough
+            _log.error("release %s failed: %s", offer.digest[:12], error)
             self._end(journal, Phase.FAILED, str(error))
             return
         switched = journal.model_copy(update={"phase": Phase.SWITCHED, "detail": detail})
@@ -123,7 +135,7 @@ class Agent:
         except (SteelyardError, OSError) as error:
             self.releases.switch(journal.previous)
             was = journal.previous[:12] if journal.previous else "nothing"
-            _log.error("release %s does not work here, back to %s: %s", journal.digest[:12], was, error)  # noqa: TRY400 - as above
+            _log.error("release %s does not work here, back to %s: %s", journal.digest[:12], was, error)
             self._end(journal, Phase.ROLLED_BACK, f"{error} Back to {was}.")
         else:
             _log.info("release %s works: %s", journal.digest[:12], detail)
@@ -157,7 +169,10 @@ class Agent:
 
     def _report(self, journal: Journal) -> None:
         report = InstallReport(
-            release=journal.release, state=journal.report_state, running=self.releases.running, detail=journal.detail[:2000]
+            release=journal.release,
+            state=journal.report_state,
+            running=self.releases.running,
+            detail=journal.detail[:2000],
         )
         try:
             self.transport.call("POST", f"{_API}/report", body=report)

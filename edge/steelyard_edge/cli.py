@@ -19,7 +19,11 @@ from steelyard_edge.journal import load_journal
 from steelyard_edge.releases import Releases
 
 _FOLDER = click.option(
-    "--folder", type=click.Path(path_type=Path), default=Path("/var/lib/steelyard"), show_default=True, help="Its state."
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("/var/lib/steelyard"),
+    show_default=True,
+    help="Its state.",
 )
 
 
@@ -55,7 +59,11 @@ def enrol(url: str, token: str, name: str, folder: Path) -> None:
 
 
 @main.command()
-@click.option("--health-command", default="", help="Run after a switch with the release's folder; any status but 0 rolls back.")
+@click.option(
+    "--health-command",
+    default="",
+    help="Run after a switch with the release's folder; any status but 0 rolls back.",
+)
 @_FOLDER
 def run(folder: Path, health_command: str) -> None:
     """Poll and install, until stopped."""
@@ -100,4 +108,6 @@ def classify(pictures: tuple[Path, ...], folder: Path) -> None:
     if current is None:
         raise SteelyardError("This device runs nothing yet.")
     for prediction in Classifier(current).classify(picture_paths(list(pictures))):
-        click.echo(json.dumps({"path": prediction.path, "label": prediction.label, "score": round(prediction.score, 4)}))
+        click.echo(
+            json.dumps({"path": prediction.path, "label": prediction.label, "score": round(prediction.score, 4)})
+        )

@@ -1,7 +1,7 @@
-"""The install under way, on disk, and what to do with it after a restart. The decisions are pure.
+r"""The install under way, on disk, and what to do with it after a restart. The decisions are pure.
 
-    fetching --> switched --> healthy | rolled_back
-        \\--> failed
+fetching --> switched --> healthy | rolled_back
+    \--> failed
 """
 
 from __future__ import annotations

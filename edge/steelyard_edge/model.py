@@ -37,7 +37,7 @@ class Classifier:
     def __init__(self, folder: Path) -> None:
         self.answers = KnownAnswers.model_validate_json((folder / KNOWN_ANSWERS_FILE).read_text())
         config = json.loads((folder / LABELS_FILE).read_text())
-        self.labels = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
+        self.labels: list[str] = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
         self.channels = int(config["num_channels"])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -77,7 +77,9 @@ class Classifier:
         side = self.answers.image_size
         try:
             with Image.open(path) as image:
-                small = image.convert("L" if self.channels == 1 else "RGB").resize((side, side), Image.Resampling.BILINEAR)
+                small = image.convert("L" if self.channels == 1 else "RGB").resize(
+                    (side, side), Image.Resampling.BILINEAR
+                )
         except (OSError, ValueError) as error:
             raise InvalidInputError(f"{path} is no picture that can be read: {error}") from error
         return np.asarray(small, dtype=np.float32).reshape(side, side, self.channels)

@@ -119,17 +119,24 @@ def _download(transport: Transport, address: str, path: Path, file: ManifestFile
     if start >= file.size:
         part.unlink(missing_ok=True)
         start = 0
-    with transport.stream(address, start=start) as (is_partial, chunks), part.open("ab" if start else "wb") as out:
+    with (
+        transport.stream(address, start=start) as (is_partial, chunks),
+        part.open("ab" if start else "wb") as out,
+    ):
         if start and not is_partial:
             out.truncate(0)
         _write(chunks, out.fileno(), limit=file.size - (start if is_partial else 0))
         os.fsync(out.fileno())
     size = part.stat().st_size
     if size < file.size:
-        raise UnavailableError(f"The download of {file.path} broke off after {size} of {file.size} bytes; it goes on later.")
+        raise UnavailableError(
+            f"The download of {file.path} broke off after {size} of {file.size} bytes; it goes on later."
+        )
     if _sha256(part) != file.sha256:
         part.unlink()
-        raise DigestMismatchError(f"{file.path} does not have the digest its manifest names; it was dropped.", path=file.path)
+        raise DigestMismatchError(
+            f"{file.path} does not have the digest its manifest names; it was dropped.", path=file.path
+        )
     part.replace(path)
 
 

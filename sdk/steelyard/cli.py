@@ -101,7 +101,9 @@ def pull(client: Client, ref: str, target: Path | None) -> None:
 def show(client: Client, ref: str) -> None:
     """A version: its names, measures, variants and lineage."""
     version = client.version(ref)
-    out.print(f"[bold]{version.version}[/] {version.commit[:12]} on {version.branch}: {version.title} ({version.author})")
+    out.print(
+        f"[bold]{version.version}[/] {version.commit[:12]} on {version.branch}: {version.title} ({version.author})"
+    )
     out.print(f"{version.files} files, {_size(version.size)}; aliases: {', '.join(version.aliases) or 'none'}")
     for one in version.evaluations:
         measures = ", ".join(f"{name} {value:.4g}" for name, value in one.metrics.items())
@@ -117,7 +119,9 @@ def show(client: Client, ref: str) -> None:
 @click.argument("output")
 @click.option("--base", help="Start from this version instead of from scratch.")
 @click.option("--freeze", type=click.Choice(["none", "backbone"]), default="none")
-@click.option("--unfrozen-stages", type=int, default=0, help="Last stages of a frozen backbone that train all the same.")
+@click.option(
+    "--unfrozen-stages", type=int, default=0, help="Last stages of a frozen backbone that train all the same."
+)
 @click.option("--epochs", type=int, default=10)
 @click.option("--batch-size", type=int, default=64)
 @click.option("--learning-rate", type=float, default=3e-3)
@@ -143,12 +147,24 @@ def evaluate(client: Client, model: str, dataset: str, *, wait: bool) -> None:
 @main.command()
 @click.argument("model")
 @click.argument("dataset")
-@click.option("--variant", "variants", multiple=True, type=click.Choice(list(VariantKind)), help="All when none is named.")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    type=click.Choice(list(VariantKind)),
+    help="All when none is named.",
+)
 @click.option("--max-accuracy-drop", type=float, default=0.01)
 @click.option("--wait/--no-wait", default=True)
 @_with_client
 def optimise(
-    client: Client, model: str, dataset: str, *, variants: tuple[str, ...], max_accuracy_drop: float, wait: bool
+    client: Client,
+    model: str,
+    dataset: str,
+    *,
+    variants: tuple[str, ...],
+    max_accuracy_drop: float,
+    wait: bool,
 ) -> None:
     """Make ONNX variants of MODEL, calibrated and measured on DATASET."""
     chosen = list(variants) or list(VariantKind)
@@ -221,7 +237,7 @@ def gates() -> None:
 @click.option("--for", "applies_to", default="*", help="An alias, 'release', or '*' for all.")
 @_with_client
 def add_gate(client: Client, ref: str, rule: str, applies_to: str) -> None:
-    """For example: steelyard gates add team/reader "accuracy >= 0.95 on team/digits@v1" --for production"""
+    """Add a rule, such as "accuracy >= 0.95 on team/digits@v1", to the model REF."""
     gate = client.add_gate(ref, rule, applies_to=applies_to)
     out.print(f"Gate {gate.id}: {gate.rule} (for {gate.applies_to})")
 
@@ -243,7 +259,13 @@ def list_gates(client: Client, ref: str) -> None:
 @click.option("--reason", default="")
 @_with_client
 def release(
-    client: Client, model: str, variant: str | None, devices: tuple[str, ...], first: int, max_failures: int, reason: str
+    client: Client,
+    model: str,
+    variant: str | None,
+    devices: tuple[str, ...],
+    first: int,
+    max_failures: int,
+    reason: str,
 ) -> None:
     """Sign MODEL for devices and, with --to, roll it out to them."""
     made = client.release(model, variant=variant, reason=reason)
@@ -304,11 +326,19 @@ def _follow(client: Client, job: JobView, *, wait: bool) -> None:
     if not wait:
         out.print(f"Job {job.id} is queued.")
         return
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn()]
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    ]
     with Progress(*columns, console=out) as progress:
         bar = progress.add_task(f"{job.kind} {str(job.id)[:8]}", total=1.0)
         final = client.wait(
-            job.id, on_change=lambda view: progress.update(bar, completed=view.progress, description=view.message or view.state)
+            job.id,
+            on_change=lambda view: progress.update(
+                bar, completed=view.progress, description=view.message or view.state
+            ),
         )
     if final.state is JobState.SUCCEEDED:
         for name, value in final.result.items():

@@ -15,7 +15,15 @@ from steelyard.settings import find_credentials
 from steelyard.transport import Transport
 from steelyard_contracts.errors import ConflictError
 from steelyard_contracts.fleet import DeviceView, ReleaseRequest, ReleaseView, RolloutRequest, RolloutView
-from steelyard_contracts.jobs import EvaluateSpec, JobRequest, JobSpec, JobState, JobView, OptimiseSpec, TrainSpec
+from steelyard_contracts.jobs import (
+    EvaluateSpec,
+    JobRequest,
+    JobSpec,
+    JobState,
+    JobView,
+    OptimiseSpec,
+    TrainSpec,
+)
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
 
 _API = "/api/v1"
@@ -238,7 +246,9 @@ class Client:
     def rollouts(self, team: str) -> Iterator[RolloutView]:
         return (RolloutView.model_validate(item) for item in self._pages(f"{_API}/teams/{team}/rollouts"))
 
-    def wait_for_rollout(self, rollout: UUID | str, *, on_change: Callable[[RolloutView], None] | None = None) -> RolloutView:
+    def wait_for_rollout(
+        self, rollout: UUID | str, *, on_change: Callable[[RolloutView], None] | None = None
+    ) -> RolloutView:
         while True:
             view = self.rollout(rollout)
             if on_change is not None:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from steelyard_contracts.errors import EntryNotFoundError, ForbiddenError, InvalidInputError, RepositoryNotFoundError
-from steelyard_contracts.errors import RevisionNotFoundError, SteelyardError, UnavailableError
+from steelyard_contracts.errors import (
+    EntryNotFoundError,
+    ForbiddenError,
+    InvalidInputError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    SteelyardError,
+    UnavailableError,
+)
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref
 
 if TYPE_CHECKING:
@@ -40,7 +47,10 @@ class Files:
         with _border():
             if source.is_dir():
                 done = api.upload_folder(
-                    folder_path=source, path_in_repo=path_in_repository or None, ignore_patterns=_IGNORED, **common
+                    folder_path=source,
+                    path_in_repo=path_in_repository or None,
+                    ignore_patterns=_IGNORED,
+                    **common,
                 )
             else:
                 done = api.upload_file(path_or_fileobj=source, path_in_repo=path_in_repository or source.name, **common)
@@ -74,7 +84,7 @@ class Files:
 
     def _api(self) -> HfApi:
         from huggingface_hub import HfApi, constants
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         # Files travel whole for now. The client reads its environment when it is first imported, which may be long
         # ago (transformers imports it), so it is told here.

@@ -53,7 +53,7 @@ class Transport:
         query: dict[str, Any] | None = None,
         repeatable: bool = True,
     ) -> Any:
-        """The answer's JSON; None for an empty answer. Raises: SteelyardError, as the server said or UnavailableError."""
+        """The answer's JSON; None for an empty answer. Raises: SteelyardError as the server said, UnavailableError."""
         json = body.model_dump(mode="json") if isinstance(body, BaseModel) else body
         deadline = time.monotonic() + (self.patience if repeatable else 0)
         for pause in _pauses():
@@ -70,7 +70,9 @@ class Transport:
     def get(self, model: type[Answer], path: str, **query: Any) -> Answer:
         return model.model_validate(self.call("GET", path, query={k: v for k, v in query.items() if v is not None}))
 
-    def post(self, model: type[Answer], path: str, body: BaseModel | dict[str, Any], *, repeatable: bool = False) -> Answer:
+    def post(
+        self, model: type[Answer], path: str, body: BaseModel | dict[str, Any], *, repeatable: bool = False
+    ) -> Answer:
         return model.model_validate(self.call("POST", path, body=body, repeatable=repeatable))
 
     def put_file(self, url: str, path: Path) -> None:

@@ -10,13 +10,21 @@ from steelyard_contracts.jobs import TrainSpec
 def model_card(spec: TrainSpec, *, labels: list[str], metrics: dict[str, float]) -> str:
     """README.md of a trained version. The front matter uses the Hub's keys."""
     dataset, _, dataset_version = spec.dataset.partition("@")
-    lines = ["---", "library_name: transformers", "pipeline_tag: image-classification", "datasets:", f"- {dataset}"]
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: image-classification",
+        "datasets:",
+        f"- {dataset}",
+    ]
     if spec.base:
         lines += [f"base_model: {spec.base.partition('@')[0]}", "base_model_relation: finetune"]
     measured = "".join(f"| {name} | {value:.4f} |\n" for name, value in metrics.items())
     settings = json.dumps(spec.model_dump(mode="json", exclude={"kind"}), indent=2)
     origin = f"fine-tuned from `{spec.base}`" if spec.base else "trained from scratch"
-    return "\n".join(lines) + f"""
+    return (
+        "\n".join(lines)
+        + f"""
 ---
 
 # {spec.output.partition("/")[2]}
@@ -33,6 +41,7 @@ It tells apart: {", ".join(labels)}.
 {settings}
 ```
 """
+    )
 
 
 def variant_card(*, model: str, variant: str, dataset: str, table: list[tuple[str, str]]) -> str:

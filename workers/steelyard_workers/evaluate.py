@@ -23,7 +23,9 @@ def evaluate(session: JobSession, spec: EvaluateSpec, *, threads: int) -> dict[s
     runtime, metrics, environment = _measure(model, dataset, threads=threads)
     session.log(f"{spec.model} on {spec.dataset} in {runtime}: {metrics}")
     session.evaluation(
-        EvaluationReport(model=spec.model, dataset=spec.dataset, runtime=runtime, metrics=metrics, environment=environment)
+        EvaluationReport(
+            model=spec.model, dataset=spec.dataset, runtime=runtime, metrics=metrics, environment=environment
+        )
     )
     return {"runtime": runtime, **metrics}
 
@@ -56,6 +58,7 @@ def validation_split(dataset: Path, *, labels: list[str], channels: int, size: i
     unknown = set(images.labels_of(dataset / "validation")) - set(labels)
     if unknown:
         raise DatasetUnusableError(
-            f"The dataset has labels that this model does not know: {', '.join(sorted(unknown))}. It knows: {', '.join(labels)}."
+            f"The dataset has labels that this model does not know: {', '.join(sorted(unknown))}. "
+            f"It knows: {', '.join(labels)}."
         )
     return ImageFolder(dataset / "validation", size=size, channels=channels, labels=labels)

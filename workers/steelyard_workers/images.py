@@ -56,7 +56,7 @@ class ImageFolder:
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """In order, without augmentation: normalised pictures and labels."""
-        for indices in torch.arange(len(self)).split(size):
+        for indices in torch.split(torch.arange(len(self)), size):
             yield normalise(self.pixels(indices).float() / 255), self.targets[indices]
 
     def _decode(self, indices: range | list[int]) -> Tensor:

@@ -83,7 +83,7 @@ def transfer(source: dict[str, Tensor], network: nn.Module) -> TransferReport:
 
 
 def load(folder: Path) -> Any:
-    """A network in evaluation mode, from safetensors only. Raises: InvalidInputError when it is no classifier of ours."""
+    """A network in evaluation mode, from safetensors only. Raises: InvalidInputError for another kind of files."""
     try:
         network = transformers.ResNetForImageClassification.from_pretrained(
             folder, local_files_only=True, use_safetensors=True

@@ -1,10 +1,10 @@
 """`JobSession`: what a job's code uses to fetch, report and commit. All of it with the job's own token.
 
-    with JobSession.open(message) as session:
-        folder = session.fetch("team/digits@v1", RepositoryKind.DATASET)
-        session.log("epoch 1"); session.metric("loss", step=1, value=0.7)
-        session.commit(folder, "team/reader", ...)
-        session.finish({"accuracy": 0.98})
+with JobSession.open(message) as session:
+    folder = session.fetch("team/digits@v1", RepositoryKind.DATASET)
+    session.log("epoch 1"); session.metric("loss", step=1, value=0.7)
+    session.commit(folder, "team/reader", ...)
+    session.finish({"accuracy": 0.98})
 """
 
 from __future__ import annotations
@@ -25,8 +25,21 @@ from steelyard.files import Files
 from steelyard.transport import Transport
 from steelyard_contracts.digests import checked
 from steelyard_contracts.errors import AlreadyExistsError, SteelyardError
-from steelyard_contracts.jobs import CheckpointOffer, Claim, CommittedVersion, EvaluationReport, Finish, Heartbeat
-from steelyard_contracts.jobs import JobState, LineageReport, LogBatch, LogLine, MetricBatch, MetricPoint, UploadSlot
+from steelyard_contracts.jobs import (
+    CheckpointOffer,
+    Claim,
+    CommittedVersion,
+    EvaluationReport,
+    Finish,
+    Heartbeat,
+    JobState,
+    LineageReport,
+    LogBatch,
+    LogLine,
+    MetricBatch,
+    MetricPoint,
+    UploadSlot,
+)
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind, parse_ref
 
 _FLUSH_SECONDS = 1.0
@@ -58,7 +71,9 @@ class JobSession:
         self._flusher.start()
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._flusher.join()
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -127,7 +142,15 @@ class JobSession:
 
     # --- what it leaves ----------------------------------------------------------------------
 
-    def commit(self, folder: Path, repository: str, *, branch: str = DEFAULT_REVISION, start: str | None = None, title: str) -> str:
+    def commit(
+        self,
+        folder: Path,
+        repository: str,
+        *,
+        branch: str = DEFAULT_REVISION,
+        start: str | None = None,
+        title: str,
+    ) -> str:
         """Commits a folder as one version and returns its label. An earlier attempt's commit is not made again.
 
         Args:
@@ -187,7 +210,9 @@ class JobSession:
             batch = points[start : start + _BATCH_POINTS]
             self._transport.call("POST", f"{self._home}/metric-points", body=MetricBatch(points=batch))
         for start in range(0, len(lines), _BATCH_LINES):
-            self._transport.call("POST", f"{self._home}/log-lines", body=LogBatch(lines=lines[start : start + _BATCH_LINES]))
+            self._transport.call(
+                "POST", f"{self._home}/log-lines", body=LogBatch(lines=lines[start : start + _BATCH_LINES])
+            )
         if beat is not None:
             self._transport.call("POST", f"{self._home}/heartbeat", body=beat)
         with self._lock:
@@ -200,7 +225,12 @@ class JobSession:
 
 def environment_of(**versions: str) -> dict[str, str]:
     """What a measure was taken on: the processor, its vector instructions, and the versions that matter."""
-    return {"machine": platform.machine(), "instructions": _instruction_set(), "cores": str(os.cpu_count()), **versions}
+    return {
+        "machine": platform.machine(),
+        "instructions": _instruction_set(),
+        "cores": str(os.cpu_count()),
+        **versions,
+    }
 
 
 def _instruction_set() -> str:
@@ -217,5 +247,3 @@ def _instruction_set() -> str:
 def _sha256_of_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-

@@ -49,7 +49,9 @@ def supervise(job_id: UUID, settings: WorkerSettings) -> None:
 def _claim(job_id: UUID, settings: WorkerSettings) -> Claim | None:
     transport = Transport(settings.url, settings.token)
     try:
-        return transport.post(Claim, f"/api/v1/jobs/{job_id}/claim", ClaimRequest(worker=settings.name), repeatable=True)
+        return transport.post(
+            Claim, f"/api/v1/jobs/{job_id}/claim", ClaimRequest(worker=settings.name), repeatable=True
+        )
     except ConflictError:
         return None  # rung twice, or cancelled meanwhile
     except SteelyardError as error:
@@ -76,7 +78,7 @@ def _watch(child: subprocess.Popen[bytes], claim: Claim, transport: Transport) -
     """Until the child ends. Returns how to finish the job, or None when the child has, or nobody may."""
     beat_at = 0.0
     while child.poll() is None:
-        if celery_state.should_stop is not None or celery_state.should_terminate is not None:
+        if _is_stopping():
             return Finish(state=JobState.FAILED, error="The worker was told to stop.", retryable=True)
         if time.monotonic() >= beat_at:
             beat_at = time.monotonic() + claim.heartbeat_seconds
@@ -91,6 +93,14 @@ def _watch(child: subprocess.Popen[bytes], claim: Claim, transport: Transport) -
     if child.returncode == 0:
         return None
     return Finish(state=JobState.FAILED, error=_cause_of_death(child.returncode), retryable=True)
+
+
+def _is_stopping() -> bool:
+    """Whether Celery was told to stop: None until then, an exit status afterwards."""
+    return (
+        getattr(celery_state, "should_stop", None) is not None
+        or getattr(celery_state, "should_terminate", None) is not None
+    )
 
 
 def _beat(claim: Claim, transport: Transport) -> str:

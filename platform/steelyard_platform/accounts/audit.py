@@ -11,5 +11,5 @@ from steelyard_platform.accounts.permissions import Actor
 def record(actor: Actor, action: str, target: str, **detail: Any) -> None:
     """Adds the row. `detail` must hold no secret; it is shown to the team's administrators."""
     AuditRow.objects.create(
-        actor=actor.name, token_id=actor.token_id, action=action, target=target[:300], detail=detail
+        actor=actor.name, token_id=actor.token_id or None, action=action, target=target[:300], detail=detail
     )

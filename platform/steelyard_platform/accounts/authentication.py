@@ -54,7 +54,7 @@ def api_actor(request: HttpRequest) -> Actor:
 
 
 def _secret_in(request: HttpRequest) -> str | None:
-    scheme, _, value = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    scheme, _, value = str(request.META.get("HTTP_AUTHORIZATION", "")).partition(" ")
     match scheme.lower():
         case "":
             return None

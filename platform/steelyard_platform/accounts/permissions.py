@@ -68,17 +68,21 @@ SCOPE_ALLOWS: Mapping[Scope, frozenset[Action]] = {
 }
 
 
+# Rows are numbered from 1: an actor without a user, or without a token, has this in its place.
+NOBODY = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Whoever speaks in a request: a person, a job, a device, or nobody."""
 
     name: str = "anonymous"
-    user_id: int | None = None
+    user_id: int = NOBODY
     scope: Scope = Scope.NONE
     is_superuser: bool = False
     roles: Mapping[int, Role] = field(default_factory=dict)  # team id -> role
     grants: frozenset[tuple[UUID, Action]] = frozenset()
-    token_id: int | None = None
+    token_id: int = NOBODY
     subject: str = ""  # "job:<uuid>" or "device:<uuid>" for tokens of machines
 
     @property

@@ -16,7 +16,7 @@ from django.utils import timezone
 from steelyard_contracts.digests import sha256_of
 from steelyard_contracts.errors import AuthenticationError, InvalidInputError, TokenExpiredError
 from steelyard_platform.accounts.models import Membership, Team, Token, TokenGrant, User
-from steelyard_platform.accounts.permissions import Action, Actor, Role, Scope
+from steelyard_platform.accounts.permissions import NOBODY, Action, Actor, Role, Scope
 
 PREFIX = "sy_"
 # `last_used_at` is for people; writing it at every request would make every read a write.
@@ -76,13 +76,15 @@ def actor_for_secret(secret: str) -> Actor:
     if token is None or token.revoked_at is not None or (token.user is not None and not token.user.is_active):
         raise AuthenticationError("Invalid credentials in Authorization header")
     if token.expires_at is not None and token.expires_at <= timezone.now():
-        raise TokenExpiredError(f"The token {token.name!r} expired on {token.expires_at:%Y-%m-%d %H:%M} UTC; make a new one.")
+        raise TokenExpiredError(
+            f"The token {token.name!r} expired on {token.expires_at:%Y-%m-%d %H:%M} UTC; make a new one."
+        )
     _note_use(token)
     scope = Scope(token.scope)
     acts_for_person = token.user is not None and scope in {Scope.READ, Scope.WRITE, Scope.ADMIN}
     return Actor(
         name=token.user.username if token.user and acts_for_person else token.name,
-        user_id=token.user_id,
+        user_id=token.user_id or NOBODY,
         scope=scope,
         is_superuser=bool(acts_for_person and token.user and token.user.is_superuser),
         roles=roles_of(token.user_id, only_team=token.team_id) if acts_for_person and token.user_id else {},
@@ -111,7 +113,9 @@ def roles_of(user_id: int, *, only_team: int | None = None) -> dict[int, Role]:
 
 
 def _grants_of(token: Token) -> frozenset[tuple[UUID, Action]]:
-    return frozenset((repository, Action(action)) for repository, action in token.grants.values_list("repository", "action"))
+    return frozenset(
+        (repository, Action(action)) for repository, action in token.grants.values_list("repository", "action")
+    )
 
 
 def _note_use(token: Token) -> None:

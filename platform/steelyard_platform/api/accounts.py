@@ -90,7 +90,9 @@ def put_member(request: HttpRequest, team: str, username: str, body: RoleRequest
 
 
 @router.get("/teams/{team}/audit", response=Page[AuditView])
-def list_audit(request: HttpRequest, team: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
+def list_audit(
+    request: HttpRequest, team: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> dict[str, Any]:
     """Every write in the team, newest first. For its administrators."""
     found = team_named(team)
     demand(api_actor(request), Action.ADMINISTER, found.resource)
@@ -113,7 +115,7 @@ def add_token(request: HttpRequest, body: TokenRequest) -> tuple[int, IssuedToke
     """Makes a token for the caller. A token can make others only with the scope `admin`."""
     actor = api_actor(request)
     owner = _person(actor, Scope.ADMIN)
-    if body.scope == Scope.WORKER and not owner.is_superuser:
+    if Scope(body.scope) is Scope.WORKER and not owner.is_superuser:
         raise ForbiddenError("Only an administrator of the installation makes workers' tokens.")
     lifetime = timedelta(days=body.days) if body.days else None
     token, secret = issue_token(name=body.name, scope=Scope(body.scope), user=owner, valid_for=lifetime)
@@ -141,7 +143,7 @@ def _person(actor: Actor, least: Scope) -> User:
     """The person behind the token, if it is strong enough. Raises: AuthenticationError, ForbiddenError."""
     if actor.is_anonymous:
         raise AuthenticationError("Send a token: Authorization: Bearer sy_…")
-    if actor.scope not in _ORDER or _ORDER.index(actor.scope) < _ORDER.index(least) or actor.user_id is None:
+    if actor.scope not in _ORDER or _ORDER.index(actor.scope) < _ORDER.index(least) or not actor.user_id:
         raise ForbiddenError(f"This needs a person's token of the scope {least}; this one's is {actor.scope}.")
     return User.objects.get(pk=actor.user_id)
 

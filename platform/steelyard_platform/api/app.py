@@ -33,7 +33,7 @@ def _refuse(request: HttpRequest, error: SteelyardError) -> HttpResponse:
 
 
 def _refuse_malformed(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    """ninja's list of faults as one sentence, with the list in the details."""
+    """Ninja's list of faults as one sentence, with the list in the details."""
     faults = [{"where": ".".join(map(str, fault["loc"])), "what": fault["msg"]} for fault in error.errors]
     sentence = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
     return _refuse(request, InvalidInputError(f"The request is malformed: {sentence}.", faults=faults))

@@ -9,7 +9,14 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 
 from steelyard_contracts.errors import InvalidInputError, RevisionNotFoundError
-from steelyard_contracts.fleet import DeviceView, ReleaseRequest, ReleaseView, RolloutRequest, RolloutState, RolloutView
+from steelyard_contracts.fleet import (
+    DeviceView,
+    ReleaseRequest,
+    ReleaseView,
+    RolloutRequest,
+    RolloutState,
+    RolloutView,
+)
 from steelyard_contracts.refs import parse_ref
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Action, demand
@@ -34,7 +41,9 @@ def add_enrolment_token(request: HttpRequest, team: str) -> tuple[int, Enrolment
 
 
 @router.get("/teams/{team}/devices", response=Page[DeviceView])
-def list_devices(request: HttpRequest, team: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
+def list_devices(
+    request: HttpRequest, team: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> dict[str, Any]:
     found = team_named(team)
     demand(api_actor(request), Action.READ, found.resource)
     rows = Device.objects.filter(team=found).select_related("team")
@@ -75,7 +84,9 @@ def add_release(request: HttpRequest, body: ReleaseRequest) -> tuple[int, Releas
 
 
 @router.get("/teams/{team}/releases", response=Page[ReleaseView])
-def list_releases(request: HttpRequest, team: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
+def list_releases(
+    request: HttpRequest, team: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+) -> dict[str, Any]:
     found = team_named(team)
     demand(api_actor(request), Action.READ, found.resource)
     rows = Release.objects.filter(team=found).select_related("version__repository__team")
@@ -96,7 +107,9 @@ def list_rollouts(request: HttpRequest, team: str, cursor: str | None = None, li
     found = team_named(team)
     demand(api_actor(request), Action.READ, found.resource)
     rows = Rollout.objects.filter(team=found).select_related("release__version__repository__team")
-    items, following = page_of(rows.prefetch_related("installs__device"), field="created_at", cursor=cursor, limit=limit)
+    items, following = page_of(
+        rows.prefetch_related("installs__device"), field="created_at", cursor=cursor, limit=limit
+    )
     return {"items": [services.rollout_view(item) for item in items], "next": following}
 
 

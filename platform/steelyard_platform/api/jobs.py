@@ -84,7 +84,9 @@ def cancel_job(request: HttpRequest, job_id: UUID) -> JobView:
 def get_metrics(request: HttpRequest, job_id: UUID, after: int = -1) -> list[SeriesView]:
     """Every series beyond step `after`, at most 500 points each (means of equal spans beyond that)."""
     job = services.find_job(job_id, api_actor(request))
-    return [SeriesView(name=one.name, steps=one.steps, values=one.values) for one in series.read_series(job.pk, after=after)]
+    return [
+        SeriesView(name=one.name, steps=one.steps, values=one.values) for one in series.read_series(job.pk, after=after)
+    ]
 
 
 @router.get("/{uuid:job_id}/logs", response=LogPage)
@@ -92,4 +94,6 @@ def get_logs(request: HttpRequest, job_id: UUID, after: int = 0) -> LogPage:
     """Lines in the order they arrived."""
     job = services.find_job(job_id, api_actor(request))
     rows = LogLine.objects.filter(job=job, pk__gt=after).order_by("pk")[:_LOG_PAGE]
-    return LogPage(lines=[LogLineView(id=row.pk, attempt=row.attempt, number=row.number, text=row.text) for row in rows])
+    return LogPage(
+        lines=[LogLineView(id=row.pk, attempt=row.attempt, number=row.number, text=row.text) for row in rows]
+    )

@@ -142,7 +142,7 @@ class VerdictView(Schema):
 class BranchRequest(Schema):
     name: str
     start: str = DEFAULT_REVISION
-    empty: bool = Field(False, description="Begin without the start's files, as a variant does.")
+    empty: bool = Field(default=False, description="Begin without the start's files, as a variant does.")
 
 
 @router.get("/{kind}", response=Page[RepositoryView])
@@ -186,7 +186,12 @@ def delete_repository(request: HttpRequest, kind: Kind, namespace: str, name: st
 
 @router.get("/{kind}/{namespace}/{name}/versions", response=Page[VersionView])
 def list_versions(
-    request: HttpRequest, kind: Kind, namespace: str, name: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+    request: HttpRequest,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
 ) -> dict[str, Any]:
     """Every version of every branch, newest first."""
     repository = _find(request, kind, namespace, name)
@@ -229,13 +234,13 @@ def add_branch(
 @router.get("/{kind}/{namespace}/{name}/aliases", response=list[AliasView])
 def list_aliases(request: HttpRequest, kind: Kind, namespace: str, name: str) -> list[AliasView]:
     rows = Alias.objects.filter(repository=_find(request, kind, namespace, name)).select_related("version")
-    return [AliasView(name=row.name, version=row.version.label, protected=row.is_protected) for row in rows.order_by("name")]
+    return [
+        AliasView(name=row.name, version=row.version.label, protected=row.is_protected) for row in rows.order_by("name")
+    ]
 
 
 @router.put("/{kind}/{namespace}/{name}/aliases/{alias}", response=AliasView)
-def put_alias(
-    request: HttpRequest, kind: Kind, namespace: str, name: str, alias: str, body: AliasRequest
-) -> AliasView:
+def put_alias(request: HttpRequest, kind: Kind, namespace: str, name: str, alias: str, body: AliasRequest) -> AliasView:
     """Moves the alias if every gate allows it; the refusal says which did not."""
     version = _resolve(_find(request, kind, namespace, name), body.revision)
     moved = promote_version(version=version, alias=alias, reason=body.reason, actor=api_actor(request))
@@ -254,7 +259,12 @@ def protect_alias(
 
 @router.get("/{kind}/{namespace}/{name}/alias-history", response=Page[AliasMoveView])
 def list_alias_moves(
-    request: HttpRequest, kind: Kind, namespace: str, name: str, cursor: str | None = None, limit: int = DEFAULT_LIMIT
+    request: HttpRequest,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
 ) -> dict[str, Any]:
     repository = _find(request, kind, namespace, name)
     rows = AliasMove.objects.filter(repository=repository).select_related("from_version", "to_version")
@@ -276,7 +286,9 @@ def list_alias_moves(
 
 @router.get("/{kind}/{namespace}/{name}/gates", response=list[GateView])
 def list_gates(request: HttpRequest, kind: Kind, namespace: str, name: str) -> list[GateView]:
-    return [_gate(rule) for rule in GateRule.objects.filter(repository=_find(request, kind, namespace, name)).order_by("pk")]
+    return [
+        _gate(rule) for rule in GateRule.objects.filter(repository=_find(request, kind, namespace, name)).order_by("pk")
+    ]
 
 
 @router.post("/{kind}/{namespace}/{name}/gates", response={201: GateView})
@@ -343,7 +355,9 @@ def _version(version: Version) -> VersionView:
 
 
 def _evaluations(version: Version) -> list[EvaluationView]:
-    rows = Evaluation.objects.filter(version=version).select_related("dataset__repository__team").order_by("-created_at")
+    rows = (
+        Evaluation.objects.filter(version=version).select_related("dataset__repository__team").order_by("-created_at")
+    )
     return [
         EvaluationView(
             dataset=f"{row.dataset.repository.full_name}@{row.dataset.label}",

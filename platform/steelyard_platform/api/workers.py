@@ -8,8 +8,20 @@ from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Router
 
 from steelyard_contracts.errors import RevisionNotFoundError
-from steelyard_contracts.jobs import CheckpointOffer, Claim, ClaimRequest, EvaluationReport, Finish, Heartbeat
-from steelyard_contracts.jobs import HeartbeatAnswer, JobView, LineageReport, LogBatch, MetricBatch, UploadSlot
+from steelyard_contracts.jobs import (
+    CheckpointOffer,
+    Claim,
+    ClaimRequest,
+    EvaluationReport,
+    Finish,
+    Heartbeat,
+    HeartbeatAnswer,
+    JobView,
+    LineageReport,
+    LogBatch,
+    MetricBatch,
+    UploadSlot,
+)
 from steelyard_contracts.refs import RepositoryKind, parse_ref
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Actor
@@ -69,7 +81,10 @@ def get_checkpoint(request: HttpRequest, job_id: UUID) -> StreamingHttpResponse:
 def report_evaluation(request: HttpRequest, job_id: UUID, body: EvaluationReport) -> tuple[int, None]:
     actor = api_actor(request)
     services.held_job(job_id, actor)
-    model, dataset = _version(body.model, RepositoryKind.MODEL, actor), _version(body.dataset, RepositoryKind.DATASET, actor)
+    model, dataset = (
+        _version(body.model, RepositoryKind.MODEL, actor),
+        _version(body.dataset, RepositoryKind.DATASET, actor),
+    )
     record_evaluation(version=model, dataset=dataset, report=body, job=job_id)
     return 204, None
 
@@ -78,7 +93,10 @@ def report_evaluation(request: HttpRequest, job_id: UUID, body: EvaluationReport
 def report_lineage(request: HttpRequest, job_id: UUID, body: LineageReport) -> tuple[int, None]:
     actor = api_actor(request)
     services.held_job(job_id, actor)
-    source, target = _version(body.source, RepositoryKind.MODEL, actor), _version(body.target, RepositoryKind.MODEL, actor)
+    source, target = (
+        _version(body.source, RepositoryKind.MODEL, actor),
+        _version(body.target, RepositoryKind.MODEL, actor),
+    )
     record_lineage(source=source, target=target, relation=relation_of(body), job=job_id)
     return 204, None
 

@@ -17,7 +17,10 @@ def broker_options(broker_url: str, folder: str) -> dict[str, Any]:
     """Celery's connection settings: the configured broker, or the embedded one in `folder`."""
     steelyard_broker.register()
     if not broker_url:
-        return {"broker_url": f"{steelyard_broker.SCHEME}://localhost//", "broker_transport_options": {"folder": folder}}
+        return {
+            "broker_url": f"{steelyard_broker.SCHEME}://localhost//",
+            "broker_transport_options": {"folder": folder},
+        }
     return {"broker_url": broker_url}
 
 
@@ -34,7 +37,11 @@ app.conf.update(
     beat_schedule_filename=str(settings.ENVIRONMENT.var / "beat-schedule"),
     beat_schedule={
         "look after jobs": {"task": "steelyard.look_after_jobs", "schedule": 5.0, "options": {"expires": 30}},
-        "advance rollouts": {"task": "steelyard.advance_rollouts", "schedule": 5.0, "options": {"expires": 30}},
+        "advance rollouts": {
+            "task": "steelyard.advance_rollouts",
+            "schedule": 5.0,
+            "options": {"expires": 30},
+        },
     },
 )
 app.set_default()

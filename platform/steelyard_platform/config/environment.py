@@ -29,7 +29,7 @@ class Environment(BaseSettings):
         validation_alias=AliasChoices("STEELYARD_VAR", "VAR"),
         description="Folder for everything the installation writes.",
     )
-    debug: bool = Field(False, description="Django's debug pages; never on a server others can reach.")
+    debug: bool = Field(default=False, description="Django's debug pages; never on a server others can reach.")
     secret_key: str = Field("", description="Signs sessions and addresses; made and kept under var/keys when empty.")
     public_url: str = Field("", description="The address clients use, when a proxy stands in front.")
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
@@ -40,7 +40,9 @@ class Environment(BaseSettings):
     web_processes: int = Field(2, ge=1, le=64, description="Web processes to start.")
     web_threads: int = Field(8, ge=1, le=256, description="Threads in each web process.")
 
-    database_url: str = Field("", description="postgresql://user:password@host:port/name; SQLite under var/ when empty.")
+    database_url: str = Field(
+        "", description="postgresql://user:password@host:port/name; SQLite under var/ when empty."
+    )
     broker_url: str = Field("", description="redis://… or amqp://…; a folder under var/ when empty.")
 
     s3_bucket: str = Field("", description="Bucket for objects; a folder under var/ when empty.")

@@ -105,7 +105,12 @@ class Supervisor:
             return
         one.pause = 1.0 if now - one.started > _LONGEST_PAUSE else min(one.pause * 2, _LONGEST_PAUSE)
         one.again_at = now + one.pause
-        _log.error("%s ended with status %s; see its log. Starting it again in %.0f s.", one.program.name, status, one.pause)
+        _log.error(
+            "%s ended with status %s; see its log. Starting it again in %.0f s.",
+            one.program.name,
+            status,
+            one.pause,
+        )
 
 
 def _die_with_parent() -> None:

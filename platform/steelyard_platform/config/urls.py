@@ -25,3 +25,4 @@ urlpatterns = [
     path("", include("steelyard_platform.hub.urls")),
     path("", include("steelyard_platform.pages.urls")),
 ]
+handler404 = "steelyard_platform.pages.rendering.not_found"

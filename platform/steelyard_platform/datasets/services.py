@@ -49,12 +49,17 @@ def check_classification(splits: Splits, name: str, needs: Iterable[str] = (TRAI
     for split in needs:
         if split not in splits:
             found = ", ".join(splits)
-            raise DatasetUnusableError(f"The dataset {name} has no {split} split, only: {found}. {_LAYOUT}", dataset=name)
+            raise DatasetUnusableError(
+                f"The dataset {name} has no {split} split, only: {found}. {_LAYOUT}", dataset=name
+            )
         if len(splits[split]) < _MIN_CLASSES:
             only = next(iter(splits[split]))
             raise DatasetUnusableError(
-                f"The {split} split of {name} has one class, {only!r}; a classifier needs at least two.", dataset=name
+                f"The {split} split of {name} has one class, {only!r}; a classifier needs at least two.",
+                dataset=name,
             )
     if TRAIN in splits and VALIDATION in splits and (unknown := splits[VALIDATION].keys() - splits[TRAIN].keys()):
         labels = ", ".join(sorted(unknown))
-        raise DatasetUnusableError(f"The validation split of {name} has labels that train lacks: {labels}.", dataset=name)
+        raise DatasetUnusableError(
+            f"The validation split of {name} has labels that train lacks: {labels}.", dataset=name
+        )

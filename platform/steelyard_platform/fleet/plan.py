@@ -1,8 +1,8 @@
 """What a rollout does next, decided from the states of its devices alone. Pure.
 
-    all of the stage healthy, or failed within the allowance   -> the next stage, or the end
-    more failures than allowed                                  -> halt: nobody else is offered the release
-    otherwise                                                   -> wait
+all of the stage healthy, or failed within the allowance   -> the next stage, or the end
+more failures than allowed                                  -> halt: nobody else is offered the release
+otherwise                                                   -> wait
 """
 
 from __future__ import annotations

@@ -10,12 +10,37 @@ from django.db import transaction
 from django.utils import timezone
 
 from steelyard_contracts.digests import sha256_of
-from steelyard_contracts.errors import AlreadyExistsError, AuthenticationError, ConflictError, ForbiddenError
-from steelyard_contracts.errors import InvalidInputError, NotFoundError
-from steelyard_contracts.fleet import DeviceState, DeviceView, EnrolAnswer, EnrolRequest, InstallReport, InstallState
-from steelyard_contracts.fleet import PollAnswer, PollRequest, ReleaseOffer, ReleaseView, RolloutDeviceView, RolloutRequest
-from steelyard_contracts.fleet import RolloutState, RolloutView
-from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE, Envelope, ManifestFile, ReleaseManifest
+from steelyard_contracts.errors import (
+    AlreadyExistsError,
+    AuthenticationError,
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+)
+from steelyard_contracts.fleet import (
+    DeviceState,
+    DeviceView,
+    EnrolAnswer,
+    EnrolRequest,
+    InstallReport,
+    InstallState,
+    PollAnswer,
+    PollRequest,
+    ReleaseOffer,
+    ReleaseView,
+    RolloutDeviceView,
+    RolloutRequest,
+    RolloutState,
+    RolloutView,
+)
+from steelyard_contracts.manifests import (
+    KNOWN_ANSWERS_FILE,
+    MODEL_FILE,
+    Envelope,
+    ManifestFile,
+    ReleaseManifest,
+)
 from steelyard_contracts.names import check_device_name
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.models import Team, Token
@@ -61,14 +86,20 @@ def enrol_device(*, request: EnrolRequest, actor: Actor) -> EnrolAnswer:
         device = _new_device(team, request)
         audit.record(actor, "enrol device", f"{team.name}/{device.name}")
     elif device.token.digest != sha256_of(request.key.encode()):
-        raise AlreadyExistsError(f"The team {team.name} has a device {request.name} with another key.", device=request.name)
+        raise AlreadyExistsError(
+            f"The team {team.name} has a device {request.name} with another key.", device=request.name
+        )
     return EnrolAnswer(device=device.pk, state=DeviceState(device.state), public_key=public_key_pem())
 
 
 def _new_device(team: Team, request: EnrolRequest) -> Device:
     device = Device(team=team, name=request.name, info=_tidy(request.info))
     device.token, _ = issue_token(
-        name=f"device {request.name}", scope=Scope.DEVICE, team=team, subject=f"device:{device.pk}", secret=request.key
+        name=f"device {request.name}",
+        scope=Scope.DEVICE,
+        team=team,
+        subject=f"device:{device.pk}",
+        secret=request.key,
     )
     device.save()
     return device
@@ -137,7 +168,13 @@ def create_release(*, version: Version, variant: str | None, reason: str, actor:
             reason=reason,
             created_by=actor.name,
         )
-        audit.record(actor, "create release", version.repository.full_name, version=version.label, digest=manifest.digest)
+        audit.record(
+            actor,
+            "create release",
+            version.repository.full_name,
+            version=version.label,
+            digest=manifest.digest,
+        )
     return release
 
 
@@ -163,8 +200,8 @@ def _manifest_of(version: Version) -> ReleaseManifest:
     entries = {entry.path: entry for entry in tree.entries_at(version).order_by("path")}
     if missing := [path for path in (MODEL_FILE, KNOWN_ANSWERS_FILE) if path not in entries]:
         raise InvalidInputError(
-            f"{version.repository.full_name}@{version.label} cannot run on a device: it has no {' and no '.join(missing)}. "
-            "Release a variant made by `steelyard optimise`.",
+            f"{version.repository.full_name}@{version.label} cannot run on a device: it has no "
+            f"{' and no '.join(missing)}. Release a variant made by `steelyard optimise`.",
         )
     return ReleaseManifest(
         repository=version.repository.full_name,
@@ -286,7 +323,7 @@ def advance_rollout(rollout_id: UUID) -> None:
 
 def device_of(actor: Actor) -> Device:
     """The accepted or pending device whose key this is. Raises: AuthenticationError."""
-    device = Device.objects.select_related("team").filter(pk=actor.subject_id("device")).first()
+    device = Device.objects.select_related("team").filter(pk=actor.subject_id("device") or UUID(int=0)).first()
     if device is None:
         raise AuthenticationError("This is no device's key.")
     return device

@@ -29,7 +29,19 @@ from steelyard_platform.storage.receiving import body_stream, lines_of
 # Files up to this size travel inside the commit and share one stored object; text may be larger.
 REGULAR_BYTES = 256 * 1024
 REGULAR_TEXT_BYTES = 5 * 1024 * 1024
-_TEXT_SUFFIXES = (".md", ".txt", ".json", ".yaml", ".yml", ".py", ".csv", ".jinja", ".toml", ".cfg", ".gitattributes")
+_TEXT_SUFFIXES = (
+    ".md",
+    ".txt",
+    ".json",
+    ".yaml",
+    ".yml",
+    ".py",
+    ".csv",
+    ".jinja",
+    ".toml",
+    ".cfg",
+    ".gitattributes",
+)
 _MAX_LINE = 16 * 1024 * 1024
 _MAX_OPERATIONS = 100_000
 _MAX_PREUPLOAD = 10_000
@@ -120,7 +132,10 @@ def _read(request: HttpRequest, pack: Pack) -> _Incoming:
             raise InvalidInputError("Each line of a commit is {'key': ..., 'value': {...}}.")
         match key:
             case "header":
-                incoming.title, incoming.body = str(value.get("summary") or ""), str(value.get("description") or "")
+                incoming.title, incoming.body = (
+                    str(value.get("summary") or ""),
+                    str(value.get("description") or ""),
+                )
                 incoming.parent = value.get("parentCommit") or None
             case "file":
                 sha256 = pack.add(_content(value))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from steelyard_platform.hub.http import kind_of
 from steelyard_contracts.refs import RepositoryKind
+from steelyard_platform.hub.http import kind_of
 
 ENCODED_SLASH = "\x1f"
 

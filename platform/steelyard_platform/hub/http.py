@@ -14,8 +14,15 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from steelyard_contracts.errors import AuthenticationError, EntryNotFoundError, InvalidInputError
-from steelyard_contracts.errors import RepositoryNotFoundError, RevisionNotFoundError, SteelyardError, UnavailableError
+from steelyard_contracts.errors import (
+    AuthenticationError,
+    EntryNotFoundError,
+    InvalidInputError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    SteelyardError,
+    UnavailableError,
+)
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.repos.models import Repository
 
@@ -44,7 +51,7 @@ def hub_view(*methods: str) -> Callable[[View], View]:
                 return view(request, *args, **kwargs)
             except SteelyardError as error:
                 return error_response(error)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the border: no traceback reaches a user
                 _log.exception("unexpected error in %s %s", request.method, request.path)
                 return error_response(UnavailableError("Something went wrong here; the server's log says what."))
 

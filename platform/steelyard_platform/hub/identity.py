@@ -32,7 +32,13 @@ def whoami(request: HttpRequest) -> HttpResponseBase:
             "canPay": False,
             "isPro": False,
             "orgs": [
-                {"type": "org", "id": str(row.team_id), "name": row.team.name, "fullname": row.team.name, "roleInOrg": row.role}
+                {
+                    "type": "org",
+                    "id": str(row.team_id),
+                    "name": row.team.name,
+                    "fullname": row.team.name,
+                    "roleInOrg": row.role,
+                }
                 for row in memberships.order_by("team__name")
             ],
             "auth": {

@@ -42,12 +42,14 @@ def batch(request: HttpRequest, kind: str, namespace: str, name: str) -> HttpRes
         raise InvalidInputError(f"At most {_MAX_OBJECTS} objects in one batch.")
     held = held_blobs(repository.team, [oid for oid, _ in objects])
     in_parts = "multipart" in (body.get("transfers") or [])
-    answers = [
+    answers: list[dict[str, Any]] = [
         {"oid": oid, "size": size} if oid in held else _slot(request, repository, oid, size, in_parts=in_parts)
         for oid, size in dict(objects).items()
     ]
     is_multipart = any("chunk_size" in one.get("actions", {}).get("upload", {}).get("header", {}) for one in answers)
-    response = JsonResponse({"transfer": "multipart" if is_multipart else "basic", "objects": answers, "hash_algo": "sha256"})
+    response = JsonResponse(
+        {"transfer": "multipart" if is_multipart else "basic", "objects": answers, "hash_algo": "sha256"}
+    )
     response.headers["Content-Type"] = "application/vnd.git-lfs+json"
     return response
 
@@ -60,9 +62,16 @@ def _announced(record: Any) -> tuple[str, int]:
 
 
 def _slot(request: HttpRequest, repository: Repository, oid: str, size: int, *, in_parts: bool) -> dict[str, Any]:
-    upload = _parts(request, repository, oid, size) if in_parts and size > PART_BYTES else _single(request, repository, oid)
+    upload = (
+        _parts(request, repository, oid, size) if in_parts and size > PART_BYTES else _single(request, repository, oid)
+    )
     verify = absolute(request, f"{repository.page}.git/info/lfs/objects/verify")
-    return {"oid": oid, "size": size, "authenticated": True, "actions": {"upload": upload, "verify": {"href": verify}}}
+    return {
+        "oid": oid,
+        "size": size,
+        "authenticated": True,
+        "actions": {"upload": upload, "verify": {"href": verify}},
+    }
 
 
 def _single(request: HttpRequest, repository: Repository, oid: str) -> dict[str, Any]:
@@ -71,12 +80,19 @@ def _single(request: HttpRequest, repository: Repository, oid: str) -> dict[str,
 
 
 def _parts(request: HttpRequest, repository: Repository, oid: str, size: int) -> dict[str, Any]:
-    store, key, seconds = object_store(), staging_key(repository, oid), settings.ENVIRONMENT.signed_url_seconds
+    store, key, seconds = (
+        object_store(),
+        staging_key(repository, oid),
+        settings.ENVIRONMENT.signed_url_seconds,
+    )
     upload = store.start_parts(key)
     count = -(-size // PART_BYTES)
     parts = {str(n): absolute(request, store.signed_part(key, upload, n, seconds)) for n in range(1, count + 1)}
     ticket = signing.dumps({"key": key, "upload": upload, "oid": oid}, salt=_TICKET)
-    return {"href": absolute(request, f"/lfs/complete/{ticket}"), "header": {"chunk_size": str(PART_BYTES), **parts}}
+    return {
+        "href": absolute(request, f"/lfs/complete/{ticket}"),
+        "header": {"chunk_size": str(PART_BYTES), **parts},
+    }
 
 
 @hub_view("POST")

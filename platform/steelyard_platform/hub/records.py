@@ -51,7 +51,11 @@ def _sibling(entry: Entry, *, with_blobs: bool) -> dict[str, Any]:
     if with_blobs and entry.blob is not None:
         record |= {"size": entry.blob.size, "blobId": entry.oid}
         if entry.is_lfs:
-            record["lfs"] = {"sha256": entry.blob.sha256, "size": entry.blob.size, "pointerSize": _POINTER_SIZE}
+            record["lfs"] = {
+                "sha256": entry.blob.sha256,
+                "size": entry.blob.size,
+                "pointerSize": _POINTER_SIZE,
+            }
     return record
 
 

@@ -32,7 +32,8 @@ def create(request: HttpRequest) -> HttpResponseBase:
         # `exist_ok=True` reads the address out of the refusal.
         return JsonResponse({"error": error.message, "url": page_url(request, known)}, status=409)
     return JsonResponse(
-        {"url": page_url(request, repository), "name": repository.full_name, "id": str(repository.pk)}, status=200
+        {"url": page_url(request, repository), "name": repository.full_name, "id": str(repository.pk)},
+        status=200,
     )
 
 
@@ -73,7 +74,10 @@ def info(
     repository = find_repository(api_actor(request), kind, f"{namespace}/{name}")
     if repository.full_name.lower() != f"{namespace}/{name}".lower():
         path = str(request.META.get("RAW_URI", request.get_full_path()))
-        return HttpResponse(status=307, headers={"Location": absolute(request, path.replace(f"{namespace}/{name}", repository.full_name, 1))})
+        return HttpResponse(
+            status=307,
+            headers={"Location": absolute(request, path.replace(f"{namespace}/{name}", repository.full_name, 1))},
+        )
     snapshot = resolve(repository, revision)
     record = repository_record(repository, snapshot)
     record["siblings"] = sibling_records(snapshot, with_blobs=flag(request, "blobs"))
@@ -131,5 +135,3 @@ def _named(body: dict[str, Any], actor: Actor) -> Repository:
     name = text_field(body, "name")
     full_name = name if "/" in name else f"{body.get('organization') or actor.name}/{name}"
     return find_repository(actor, _kind(body), full_name)
-
-

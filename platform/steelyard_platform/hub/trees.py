@@ -45,7 +45,9 @@ def tree(
 
 
 @hub_view("POST")
-def paths_info(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
+def paths_info(
+    request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str
+) -> HttpResponseBase:
     """Files and folders by name; what is not there is left out."""
     snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}"), revision)
     paths, expand = _asked_paths(request)
@@ -62,7 +64,9 @@ def paths_info(request: HttpRequest, kind: RepositoryKind, namespace: str, name:
 
 
 @hub_view("GET")
-def list_commits(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
+def list_commits(
+    request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str
+) -> HttpResponseBase:
     """The history of a version, newest first: its branch, and on into the branch that came from."""
     snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}"), revision)
     start: Version | None = snapshot.version

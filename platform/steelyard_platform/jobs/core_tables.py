@@ -23,7 +23,7 @@ _METADATA = MetaData()
 @cache
 def table_of(model: type[models.Model]) -> Table:
     """The Core table of a Django model. Its columns are untyped: Django has already adapted the values."""
-    columns = [Column(field.column) for field in model._meta.concrete_fields]  # noqa: SLF001 - Django documents _meta
+    columns: list[Column[Any]] = [Column(field.column) for field in model._meta.concrete_fields]  # noqa: SLF001 - Django documents _meta
     return Table(model._meta.db_table, _METADATA, *columns)  # noqa: SLF001 - as above
 
 

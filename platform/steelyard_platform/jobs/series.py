@@ -34,9 +34,7 @@ def write_points(job: UUID, points: Sequence[MetricPointWire]) -> None:
         index_elements=["job_id", "name", "step"], set_={"value": statement.excluded.value}
     )
     key = _database_id(job)
-    execute_many(
-        statement, [{"job_id": key, "name": one.name, "step": one.step, "value": one.value} for one in points]
-    )
+    execute_many(statement, [{"job_id": key, "name": one.name, "step": one.step, "value": one.value} for one in points])
 
 
 def read_series(job: UUID, *, after: int = -1, buckets: int = MAX_BUCKETS) -> list[Series]:

@@ -1,8 +1,8 @@
 """The job protocol. Every write by a worker is fenced by the lease's token: who lost the lease writes nothing.
 
-    request_job -> claim_job -> heartbeat, write metrics, save_checkpoint -> finish_job
-                     ^                                            |
-                     '--- requeue_lost_jobs <--- lease expired ---'
+request_job -> claim_job -> heartbeat, write metrics, save_checkpoint -> finish_job
+                 ^                                            |
+                 '--- requeue_lost_jobs <--- lease expired ---'
 """
 
 from __future__ import annotations
@@ -18,8 +18,18 @@ from django.utils import timezone
 
 from steelyard_contracts.digests import checked
 from steelyard_contracts.errors import ConflictError, ForbiddenError, LeaseLostError, NotFoundError
-from steelyard_contracts.jobs import CheckpointOffer, CheckpointView, Claim, CommittedVersion, Finish, Heartbeat
-from steelyard_contracts.jobs import HeartbeatAnswer, JobSpec, JobState, JobView
+from steelyard_contracts.jobs import (
+    CheckpointOffer,
+    CheckpointView,
+    Claim,
+    CommittedVersion,
+    Finish,
+    Heartbeat,
+    HeartbeatAnswer,
+    JobSpec,
+    JobState,
+    JobView,
+)
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand, may
 from steelyard_platform.accounts.tokens import actor_for_user, issue_token, revoke_token
@@ -46,7 +56,7 @@ def request_job(*, spec: JobSpec, actor: Actor) -> Job:
             team=pinned.home.team,
             kind=pinned.spec.kind,
             spec=pinned.spec.model_dump(mode="json"),
-            created_by_id=actor.user_id,
+            created_by_id=actor.user_id or None,
             created_by_name=actor.name,
             repository=pinned.home.pk,
             message="waiting for a worker",
@@ -143,7 +153,13 @@ def offer_checkpoint(*, job_id: UUID, actor: Actor, offer: CheckpointOffer) -> s
     """An address to PUT the checkpoint to. Raises: LeaseLostError."""
     job = held_job(job_id, actor)
     key = _checkpoint_key(job, offer)
-    values = {"job": job, "step": offer.step, "size": offer.size, "sha256": offer.sha256, "is_complete": False}
+    values = {
+        "job": job,
+        "step": offer.step,
+        "size": offer.size,
+        "sha256": offer.sha256,
+        "is_complete": False,
+    }
     Checkpoint.objects.update_or_create(object_key=key, defaults=values)
     return object_store().signed_put(key, _CHECKPOINT_UPLOAD_SECONDS)
 

@@ -50,7 +50,11 @@ def _pin_train(spec: TrainSpec, actor: Actor) -> Pinned:
     base = _model(spec.base, actor) if spec.base else None
     output = _output(spec.output, actor)
     pinned = spec.model_copy(
-        update={"dataset": _pinned_text(dataset), "base": _pinned_text(base) if base else None, "output": output.full_name}
+        update={
+            "dataset": _pinned_text(dataset),
+            "base": _pinned_text(base) if base else None,
+            "output": output.full_name,
+        }
     )
     reads = [dataset.repository, output, *([base.repository] if base else [])]
     return Pinned(pinned, output, frozenset({*_reading(reads), (output.pk, Action.WRITE)}))
@@ -86,7 +90,9 @@ def _version(text: str, kind: RepositoryKind, actor: Actor) -> Version:
         raise InvalidInputError(f"{text!r} names a {ref.kind}; a {kind} is needed here.")
     snapshot = find_version(actor, ref)
     if snapshot.version is None:
-        raise RevisionNotFoundError(f"{ref.repository} is empty; commit something to it first.", repository=ref.repository)
+        raise RevisionNotFoundError(
+            f"{ref.repository} is empty; commit something to it first.", repository=ref.repository
+        )
     snapshot.version.repository = snapshot.repository  # it came with its team
     return snapshot.version
 

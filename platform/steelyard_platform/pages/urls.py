@@ -1,7 +1,48 @@
-"""The dashboard's addresses."""
+"""The dashboard's addresses. Those with a namespace come last: reserved words keep them apart from the others."""
 
 from __future__ import annotations
 
-from typing import Any
+from django.urls import path
 
-urlpatterns: list[Any] = []
+from steelyard_platform.pages import account, fleet, home, jobs, repositories
+
+_JOB = "jobs/<uuid:job_id>"
+_ROLLOUT = "rollouts/<uuid:rollout_id>"
+
+urlpatterns = [
+    path("", home.home),
+    path("login", account.sign_in),
+    path("logout", account.sign_out),
+    path("settings/tokens", account.tokens),
+    path("settings/tokens/<int:token_id>/revoke", account.revoke),
+    path("models", home.listing, {"kind": "model"}),
+    path("datasets", home.listing, {"kind": "dataset"}),
+    path("jobs", jobs.listing),
+    path(_JOB, jobs.detail),
+    path(f"{_JOB}/status", jobs.status),
+    path(f"{_JOB}/series.json", jobs.series_json),
+    path(f"{_JOB}/log.json", jobs.log_json),
+    path(f"{_JOB}/cancel", jobs.cancel),
+    path("fleet", fleet.teams),
+    path("fleet/<str:team>", fleet.devices),
+    path("fleet/<str:team>/devices", fleet.devices_live),
+    path("fleet/<str:team>/devices/<str:device>/<str:verb>", fleet.change_device),
+    path(_ROLLOUT, fleet.rollout),
+    path(f"{_ROLLOUT}/devices", fleet.rollout_live),
+]
+for kind, prefix in (
+    ("dataset", "datasets/<str:namespace>/<str:name>"),
+    ("model", "<str:namespace>/<str:name>"),
+):
+    which = {"kind": kind}
+    urlpatterns += [
+        path(prefix, repositories.overview, which),
+        path(f"{prefix}/tree/<segment:revision>", repositories.files, which),
+        path(f"{prefix}/tree/<segment:revision>/<path:folder>", repositories.files, which),
+        path(f"{prefix}/versions", repositories.versions, which),
+        path(f"{prefix}/versions/<segment:revision>", repositories.version, which),
+        path(f"{prefix}/versions/<segment:revision>/promote", repositories.promote, which),
+        path(f"{prefix}/compare", repositories.compare_form, which),
+        path(f"{prefix}/compare/<str:left>...<str:right>", repositories.compare, which),
+        path(f"{prefix}/commit/<str:commit_id>", repositories.commit, which),
+    ]

@@ -10,6 +10,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 from django.db import transaction
 
@@ -46,7 +47,7 @@ class Pack:
         self._slices: dict[str, _Slice] = {}
         self._digest = hashlib.sha256()
 
-    def __enter__(self) -> Pack:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,7 +74,13 @@ class Pack:
             new = [part for sha256, part in self._slices.items() if sha256 not in known]
             Blob.objects.bulk_create(
                 (
-                    Blob(sha256=part.sha256, size=part.size, git_id=part.git_id, object_key=key, offset=part.offset)
+                    Blob(
+                        sha256=part.sha256,
+                        size=part.size,
+                        git_id=part.git_id,
+                        object_key=key,
+                        offset=part.offset,
+                    )
                     for part in new
                 ),
                 batch_size=_QUERY,
@@ -140,7 +147,8 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
     store.move(key, target, if_etag=info.etag)
     with transaction.atomic():
         blob, _ = Blob.objects.get_or_create(
-            sha256=sha256, defaults={"size": size, "git_id": lfs_pointer_id(sha256, size), "object_key": target}
+            sha256=sha256,
+            defaults={"size": size, "git_id": lfs_pointer_id(sha256, size), "object_key": target},
         )
         note_holder(repository.team, [sha256])
     return blob

@@ -18,8 +18,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from steelyard_contracts.digests import record_id
-from steelyard_contracts.errors import BlobMissingError, EntryNotFoundError, InvalidInputError, RevisionNotFoundError
-from steelyard_contracts.errors import StaleParentError
+from steelyard_contracts.errors import (
+    BlobMissingError,
+    EntryNotFoundError,
+    InvalidInputError,
+    RevisionNotFoundError,
+    StaleParentError,
+)
 from steelyard_contracts.names import check_file_path
 from steelyard_contracts.refs import DEFAULT_REVISION
 from steelyard_platform.accounts import audit
@@ -227,7 +232,9 @@ def _blobs_for(repository: Repository, changes: list[Change]) -> dict[str, Blob]
     if missing := wanted - blobs.keys():
         path = next(change.path for change in changes if change.add and change.add.sha256 in missing)
         raise BlobMissingError(
-            f"The content of {path!r} was never uploaded here; upload it, then commit.", path=path, missing=len(missing)
+            f"The content of {path!r} was never uploaded here; upload it, then commit.",
+            path=path,
+            missing=len(missing),
         )
     return blobs
 
@@ -249,7 +256,7 @@ def _new_version(
         number=number,
         commit_id=_commit_id(repository, branch, tip, number, changes, message, actor, now),
         parent=tip,
-        author_id=actor.user_id,
+        author_id=actor.user_id or None,
         author_name=actor.name,
         title=message.title[:MAX_TITLE] or "Commit",
         message=message.body,

@@ -51,7 +51,10 @@ class Repository(models.Model):
     @property
     def resource(self) -> Resource:
         return Resource(
-            team_id=self.team_id, label=f"{self.kind} {self.full_name}", repository_id=self.pk, is_public=self.is_public
+            team_id=self.team_id,
+            label=f"{self.kind} {self.full_name}",
+            repository_id=self.pk,
+            is_public=self.is_public,
         )
 
     @property
@@ -235,5 +238,3 @@ class AliasMove(models.Model):
 
     def __str__(self) -> str:
         return f"{self.alias}: {self.from_version} → {self.to_version}"
-
-

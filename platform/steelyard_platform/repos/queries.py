@@ -39,7 +39,8 @@ def find_repository(actor: Actor, kind: RepositoryKind, full_name: str, action: 
         repository = found.repository if (found := former.first()) else None
     if repository is None or not may(actor, Action.READ, repository.resource):
         raise RepositoryNotFoundError(
-            f"There is no {kind} {full_name}, or you may not read it. Check the name and the token.", repository=full_name
+            f"There is no {kind} {full_name}, or you may not read it. Check the name and the token.",
+            repository=full_name,
         )
     if action is not Action.READ:
         demand(actor, action, repository.resource)

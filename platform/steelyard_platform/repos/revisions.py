@@ -48,17 +48,17 @@ def resolve(repository: Repository, revision: str = DEFAULT_REVISION) -> Snapsho
 
 
 def _by_name(repository: Repository, revision: str) -> Version | None:
-    named = {"repository": repository, "name": revision.removeprefix(_TAG_PREFIX).removeprefix(_BRANCH_PREFIX)}
+    name = revision.removeprefix(_TAG_PREFIX).removeprefix(_BRANCH_PREFIX)
     if not revision.startswith("refs/"):
-        alias = Alias.objects.select_related("version__branch").filter(**named).first()
+        alias = Alias.objects.select_related("version__branch").filter(repository=repository, name=name).first()
         if alias is not None:
             return alias.version
     if not revision.startswith(_BRANCH_PREFIX):
-        tag = Tag.objects.select_related("version__branch").filter(**named).first()
+        tag = Tag.objects.select_related("version__branch").filter(repository=repository, name=name).first()
         if tag is not None:
             return tag.version
     if not revision.startswith(_TAG_PREFIX):
-        branch = find_branch(repository, named["name"])
+        branch = find_branch(repository, name)
         if branch is not None:
             return tip_of(branch)
         if revision == DEFAULT_REVISION:

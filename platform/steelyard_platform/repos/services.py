@@ -6,8 +6,13 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from steelyard_contracts.errors import AlreadyExistsError, ConflictError, InvalidNameError, NotFoundError
-from steelyard_contracts.errors import RevisionNotFoundError
+from steelyard_contracts.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidNameError,
+    NotFoundError,
+    RevisionNotFoundError,
+)
 from steelyard_contracts.names import check_reference_name, check_repository_name
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts import audit
@@ -18,7 +23,9 @@ from steelyard_platform.repos.revisions import Snapshot, find_branch
 
 
 @transaction.atomic
-def create_repository(*, team: Team, name: str, kind: RepositoryKind, actor: Actor, public: bool | None = None) -> Repository:
+def create_repository(
+    *, team: Team, name: str, kind: RepositoryKind, actor: Actor, public: bool | None = None
+) -> Repository:
     """Raises: InvalidNameError, ForbiddenError, AlreadyExistsError."""
     check_repository_name(name)
     demand(actor, Action.CREATE, team.resource)
@@ -132,9 +139,7 @@ def delete_tag(*, repository: Repository, name: str, actor: Actor) -> None:
 
 
 @transaction.atomic
-def move_alias(
-    *, version: Version, name: str, reason: str, verdicts: list[dict[str, object]], actor: Actor
-) -> Alias:
+def move_alias(*, version: Version, name: str, reason: str, verdicts: list[dict[str, object]], actor: Actor) -> Alias:
     """Moves or makes an alias, and writes its history. Gates are the caller's: see `weights.promotion`.
 
     Raises: InvalidNameError, ForbiddenError.

@@ -46,7 +46,7 @@ def entries_of(layers: list[Layer]) -> QuerySet[Entry]:
         condition = _alive(layer)
         if nearer:
             in_front = Entry.objects.filter(_any_alive(nearer), path=OuterRef("path"))
-            condition &= ~Exists(in_front)
+            condition = Q(condition, ~Exists(in_front))
         found |= condition
         nearer.append(layer)
     return Entry.objects.filter(found, blob__isnull=False).select_related("blob")
@@ -107,9 +107,7 @@ def page_of_tree(
     return _skipping(entries, prefix, after, limit)
 
 
-def _skipping(
-    entries: QuerySet[Entry], prefix: str, after: str, limit: int
-) -> tuple[list[Entry | Folder], str | None]:
+def _skipping(entries: QuerySet[Entry], prefix: str, after: str, limit: int) -> tuple[list[Entry | Folder], str | None]:
     items: list[Entry | Folder] = []
     position = after
     while len(items) <= limit:

@@ -16,7 +16,14 @@ from typing import BinaryIO
 
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_platform.storage import signing
-from steelyard_platform.storage.objects import CHUNK, ObjectExistsError, ObjectInfo, ObjectMissingError, Part, check_key
+from steelyard_platform.storage.objects import (
+    CHUNK,
+    ObjectExistsError,
+    ObjectInfo,
+    ObjectMissingError,
+    Part,
+    check_key,
+)
 
 _TEMPORARY = ".temporary"
 _PARTS = ".parts"
@@ -58,7 +65,7 @@ class FolderObjectStore:
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         top = self.root / prefix.rpartition("/")[0]
         paths = (path for path in top.rglob("*") if path.is_file())
         for key in sorted(path.relative_to(self.root).as_posix() for path in paths):

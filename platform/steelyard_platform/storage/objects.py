@@ -63,7 +63,7 @@ class ObjectStore(Protocol):
         """Deleting what is not there is fine."""
         ...
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """Objects whose key begins with `prefix`, sorted by key."""
         ...
 

@@ -16,7 +16,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from steelyard_contracts.errors import InvalidInputError, UnavailableError
-from steelyard_platform.storage.objects import CHUNK, ObjectExistsError, ObjectInfo, ObjectMissingError, Part, check_key
+from steelyard_platform.storage.objects import (
+    CHUNK,
+    ObjectExistsError,
+    ObjectInfo,
+    ObjectMissingError,
+    Part,
+    check_key,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -80,7 +87,7 @@ class S3ObjectStore:
         with _border(key):
             self.client.delete_object(Bucket=self.bucket, Key=check_key(key))
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         with _border(prefix):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for item in page.get("Contents", []):
@@ -134,11 +141,13 @@ class S3ObjectStore:
         )
 
 
-def connect(*, bucket: str, endpoint: str, public_endpoint: str, region: str, access_key: str, secret_key: str) -> S3ObjectStore:
+def connect(
+    *, bucket: str, endpoint: str, public_endpoint: str, region: str, access_key: str, secret_key: str
+) -> S3ObjectStore:
     """A store on `bucket`, which is made when it does not exist. Empty strings mean boto3's own defaults."""
 
     def client(address: str) -> S3Client:
-        return boto3.client(
+        made: S3Client = boto3.client(
             "s3",
             endpoint_url=address or None,
             region_name=region,
@@ -151,6 +160,7 @@ def connect(*, bucket: str, endpoint: str, public_endpoint: str, region: str, ac
                 retries={"total_max_attempts": 5, "mode": "standard"},
             ),
         )
+        return made
 
     store = S3ObjectStore(client(endpoint), bucket, client(public_endpoint) if public_endpoint else None)
     with _border(bucket):

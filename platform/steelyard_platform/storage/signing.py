@@ -1,6 +1,6 @@
 """Addresses that are their own credential: HMAC-signed, for one method on one object, until a moment.
 
-    /objects/staging/1/ab…?expires=1790000000&method=PUT&signature=…
+/objects/staging/1/ab…?expires=1790000000&method=PUT&signature=…
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Gates: rules as people write them, and the verdict on a version. Pure: a test needs no server.
 
-    accuracy >= 0.95 on team/dataset@v3            the newest evaluation on that dataset version
-    latency_ms_p50 <= 30 on onnxruntime-cpu        the newest evaluation in that runtime
-    accuracy drop from parent <= 0.01              against the version it was made from, on the same data
+accuracy >= 0.95 on team/dataset@v3            the newest evaluation on that dataset version
+latency_ms_p50 <= 30 on onnxruntime-cpu        the newest evaluation in that runtime
+accuracy drop from parent <= 0.01              against the version it was made from, on the same data
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from steelyard_contracts.errors import GateSyntaxError, InvalidReferenceError
 from steelyard_contracts.refs import RepositoryKind, parse_ref
 
-_THRESHOLD = re.compile(r"(?P<metric>[a-z][a-z0-9_]*) *(?P<operator>>=|<=) *(?P<limit>-?[0-9.]+)(?: +on +(?P<where>\S+))?")
+_THRESHOLD = re.compile(
+    r"(?P<metric>[a-z][a-z0-9_]*) *(?P<operator>>=|<=) *(?P<limit>-?[0-9.]+)(?: +on +(?P<where>\S+))?"
+)
 _DROP = re.compile(r"(?P<metric>[a-z][a-z0-9_]*) +drop +from +parent *<= *(?P<limit>[0-9.]+)(?: +on +(?P<where>\S+))?")
 _HELP = "Write, for example, 'accuracy >= 0.95 on team/dataset@v1' or 'accuracy drop from parent <= 0.01'."
 _ROUNDING = 1e-9
@@ -79,7 +81,12 @@ class Verdict:
     sentence: str
 
     def as_record(self) -> dict[str, object]:
-        return {"rule": self.rule, "passed": self.passed, "measured": self.measured, "sentence": self.sentence}
+        return {
+            "rule": self.rule,
+            "passed": self.passed,
+            "measured": self.measured,
+            "sentence": self.sentence,
+        }
 
 
 def parse_rule(text: str) -> Rule:

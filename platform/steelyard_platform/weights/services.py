@@ -22,7 +22,9 @@ _EVALUATIONS_LOOKED_AT = 200
 @transaction.atomic
 def record_evaluation(*, version: Version, dataset: Version, report: EvaluationReport, job: UUID | None) -> Evaluation:
     """Adds the row and its edge of lineage. A job's second report of the same thing replaces nothing."""
-    same = Evaluation.objects.filter(version=version, dataset=dataset, runtime=report.runtime, split=report.split, job=job)
+    same = Evaluation.objects.filter(
+        version=version, dataset=dataset, runtime=report.runtime, split=report.split, job=job
+    )
     if job is not None and (known := same.first()) is not None:
         return known
     record_lineage(source=dataset, target=version, relation=Relation.EVALUATED_ON, job=job)
@@ -78,7 +80,9 @@ def promote_version(*, version: Version, alias: str, reason: str, actor: Actor) 
     """
     demand(actor, Action.WRITE, version.repository.resource)
     verdicts = verdicts_for(version, alias)
-    refuse_unless_passed(f"{version.repository.full_name}@{version.label} cannot become {alias!r}", verdicts, version, actor)
+    refuse_unless_passed(
+        f"{version.repository.full_name}@{version.label} cannot become {alias!r}", verdicts, version, actor
+    )
     records = [verdict.as_record() for verdict in verdicts]
     return repos.move_alias(version=version, name=alias, reason=reason, verdicts=records, actor=actor)
 
@@ -88,7 +92,13 @@ def refuse_unless_passed(what: str, verdicts: list[Verdict], version: Version, a
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if not failed:
         return
-    audit.record(actor, "refused by gate", version.repository.full_name, version=version.label, rules=[v.rule for v in failed])
+    audit.record(
+        actor,
+        "refused by gate",
+        version.repository.full_name,
+        version=version.label,
+        rules=[v.rule for v in failed],
+    )
     sentences = "; ".join(verdict.sentence for verdict in failed)
     raise GateRefusedError(f"{what}: {sentences}.", verdicts=[verdict.as_record() for verdict in verdicts])
 

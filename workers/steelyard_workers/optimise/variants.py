@@ -1,7 +1,7 @@
-"""The optimisation job: makes the variants of a version, measures each in its runtime, and commits those that pass.
+r"""The optimisation job: makes the variants of a version, measures each in its runtime, and commits those that pass.
 
-    version --> onnx-fp32 --> onnx-fp16
-                         \\--> onnx-int8 (calibrated on the training split)
+version --> onnx-fp32 --> onnx-fp16
+                     \--> onnx-int8 (calibrated on the training split)
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def optimise(session: JobSession, spec: OptimiseSpec, *, threads: int) -> dict[s
         outcome = measured.metrics() | {"accuracy_drop": round(drop, 6)}
         if drop > spec.max_accuracy_drop + 1e-9:
             session.log(f"{variant} refused: it loses {drop:.4f} accuracy; {spec.max_accuracy_drop:g} is allowed")
-            results[variant] = {"refused": f"loses {drop:.4f} accuracy, more than {spec.max_accuracy_drop:g}", **outcome}
+            results[variant] = {
+                "refused": f"loses {drop:.4f} accuracy, more than {spec.max_accuracy_drop:g}",
+                **outcome,
+            }
             continue
         version = _commit(session, spec, source, variant, path, measured)
         session.log(f"{variant} is {version}: {outcome}")
@@ -96,7 +99,12 @@ def _make_files(session: JobSession, spec: OptimiseSpec, source: _Source) -> dic
 
 
 def _commit(
-    session: JobSession, spec: OptimiseSpec, source: _Source, variant: VariantKind, path: Path, measured: runtime.Measured
+    session: JobSession,
+    spec: OptimiseSpec,
+    source: _Source,
+    variant: VariantKind,
+    path: Path,
+    measured: runtime.Measured,
 ) -> str:
     """A version on the variant's side branch, with its answers, measures and lineage."""
     repository, _, label = spec.model.partition("@")
@@ -136,7 +144,9 @@ def known_answers(path: Path, data: ImageFolder, labels: list[str]) -> KnownAnsw
     logits = runtime.logits_of(session, normalise(pixels.float() / 255).numpy())
     answers = [
         KnownAnswer(
-            pixels=picture.permute(1, 2, 0).tolist(), label=labels[int(row.argmax())], logits=[round(float(v), 6) for v in row]
+            pixels=picture.permute(1, 2, 0).tolist(),
+            label=labels[int(row.argmax())],
+            logits=[round(float(v), 6) for v in row],
         )
         for picture, row in zip(pixels, logits, strict=True)
     ]

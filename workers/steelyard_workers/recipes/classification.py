@@ -63,7 +63,10 @@ def load_data(session: JobSession, spec: TrainSpec) -> Data:
     root = session.fetch(spec.dataset, RepositoryKind.DATASET)
     labels, channels = labels_of(root / "train"), channels_of(root / "train")
     data = Data(
-        *(ImageFolder(root / split, size=spec.image_size, channels=channels, labels=labels) for split in ("train", "validation"))
+        *(
+            ImageFolder(root / split, size=spec.image_size, channels=channels, labels=labels)
+            for split in ("train", "validation")
+        )
     )
     session.log(
         f"{spec.dataset}: {len(data.train)} pictures to train on, {len(data.validation)} to validate, "
@@ -103,7 +106,9 @@ def fit(session: JobSession, spec: TrainSpec, data: Data, network: Any, prefixes
     for epoch in range(epochs_done + 1, spec.epochs + 1):
         networks.set_training(network, prefixes)
         total = torch.zeros(())
-        for step, indices in enumerate(torch.randperm(len(data.train), generator=generator).split(spec.batch_size)):
+        for step, indices in enumerate(
+            torch.split(torch.randperm(len(data.train), generator=generator), spec.batch_size)
+        ):
             pictures = data.train.pixels(indices).float() / 255
             if spec.augment:
                 pictures = augment(pictures, generator, Augmentation())
@@ -113,7 +118,7 @@ def fit(session: JobSession, spec: TrainSpec, data: Data, network: Any, prefixes
                 label_smoothing=spec.label_smoothing,
             )
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             total += loss.detach() * len(indices)
@@ -123,8 +128,10 @@ def fit(session: JobSession, spec: TrainSpec, data: Data, network: Any, prefixes
         mean, (validation_loss, accuracy) = float(total) / len(data.train), measure(network, data.validation)
         session.metric("validation/loss", step=steps, value=validation_loss)
         session.metric("validation/accuracy", step=steps, value=accuracy)
-        session.metric("learning_rate", step=steps, value=schedule.get_last_lr()[0])
-        session.log(f"epoch {epoch}/{spec.epochs}: loss {mean:.4f}, validation {validation_loss:.4f}, accuracy {accuracy:.4f}")
+        session.metric("learning_rate", step=steps, value=float(schedule.get_last_lr()[0]))
+        session.log(
+            f"epoch {epoch}/{spec.epochs}: loss {mean:.4f}, validation {validation_loss:.4f}, accuracy {accuracy:.4f}"
+        )
         session.progress(0.05 + 0.9 * epoch / spec.epochs, f"epoch {epoch} of {spec.epochs}, accuracy {accuracy:.3f}")
         if epoch % spec.checkpoint_every == 0 and epoch < spec.epochs:
             path = session.scratch / "state"
@@ -175,6 +182,10 @@ def report(session: JobSession, spec: TrainSpec, version: str, metrics: dict[str
         session.lineage(LineageReport(relation="fine-tuned-from", source=spec.base, target=made))
     session.evaluation(
         EvaluationReport(
-            model=made, dataset=spec.dataset, runtime="torch-cpu", metrics=metrics, environment=environment_of(torch=torch.__version__)
+            model=made,
+            dataset=spec.dataset,
+            runtime="torch-cpu",
+            metrics=metrics,
+            environment=environment_of(torch=torch.__version__),
         )
     )

@@ -2,6 +2,53 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import template
 
 register = template.Library()
+
+_STEP = 1000
+_FEW = 10
+
+
+@register.filter
+def size(count: float | None) -> str:
+    """Bytes for people: 1.3 MB."""
+    number = float(count or 0)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < _STEP or unit == "TB":
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= _STEP
+    raise AssertionError
+
+
+@register.filter
+def measure(value: Any) -> str:
+    """A metric: four digits after the point when it is small, whole when it is a count."""
+    if not isinstance(value, int | float):
+        return str(value)
+    return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < _FEW else f"{value:,.0f}"
+
+
+@register.filter
+def signed(value: float) -> str:
+    """With its sign, for differences."""
+    return f"{value:+.4f}" if abs(value) < _FEW else f"{value:+,.0f}"
+
+
+@register.filter
+def percent(share: float) -> str:
+    return f"{share * 100:.0f}"
+
+
+@register.filter
+def short(text: str) -> str:
+    """The first letters of a digest or id."""
+    return str(text)[:8]
+
+
+@register.filter
+def words(text: str) -> str:
+    """`rolled_back` as people say it."""
+    return str(text).replace("_", " ")

@@ -23,7 +23,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="name of the user, an administrator of the installation")
         parser.add_argument("--team", help="a team for them to administer")
-        parser.add_argument("--password", help="their password for the dashboard; one is made and printed if none is given")
+        parser.add_argument(
+            "--password", help="their password for the dashboard; one is made and printed if none is given"
+        )
         parser.add_argument("--print-token", action="store_true", help="print a new token as the last line")
 
     def handle(self, **options: Any) -> None:

@@ -52,7 +52,9 @@ class Command(BaseCommand):
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
         else:
-            self.stderr.write(f"The web process is not ready after {_READY_SECONDS} s; see {settings.ENVIRONMENT.var}/logs.")
+            self.stderr.write(
+                f"The web process is not ready after {_READY_SECONDS} s; see {settings.ENVIRONMENT.var}/logs."
+            )
             return
         self.stdout.write(f"Steelyard is ready at {address} (logs: {settings.ENVIRONMENT.var}/logs). Ctrl-C stops it.")
         self.stdout.flush()
@@ -79,7 +81,12 @@ def _light() -> list[Program]:
     return [
         Program("light", celery_command(module, *worker_arguments("light", "threads", _LIGHT_THREADS))),
         # The plain scheduler keeps no file: every schedule here is a few seconds long.
-        Program("beat", celery_command(module, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile=", "--loglevel", "WARNING")),
+        Program(
+            "beat",
+            celery_command(
+                module, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile=", "--loglevel", "WARNING"
+            ),
+        ),
     ]
 
 

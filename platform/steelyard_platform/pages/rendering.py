@@ -1,0 +1,70 @@
+"""What all pages share: who looks at them, how errors look, and cards as safe HTML."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import nh3
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.safestring import SafeString, mark_safe
+from markdown_it import MarkdownIt
+
+from steelyard_contracts.errors import AuthenticationError, NotFoundError, SteelyardError, UnavailableError
+from steelyard_platform.accounts.authentication import actor_of
+
+View = Callable[..., HttpResponseBase]
+_log = logging.getLogger(__name__)
+_HTMX_STOP_POLLING = 286
+
+_markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+# Pictures and links of a card stay; what could act in a reader's session goes.
+_TAGS = nh3.ALLOWED_TAGS - {"form", "input", "button", "style"}
+
+
+def page(view: View) -> View:
+    """A page: errors become pages too, and a stranger who needs to sign in is asked to."""
+
+    @functools.wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except SteelyardError as error:
+            return refuse(request, error)
+        except Exception:  # noqa: BLE001 - the border: no traceback reaches a user
+            _log.exception("unexpected error on the page %s", request.path)
+            return refuse(request, UnavailableError("Something went wrong here; the server's log says what."))
+
+    return wrapped
+
+
+def refuse(request: HttpRequest, error: SteelyardError) -> HttpResponse:
+    anonymous = not request.user.is_authenticated
+    if anonymous and isinstance(error, AuthenticationError | NotFoundError):
+        return HttpResponseRedirect(f"/login?next={quote(request.get_full_path())}")
+    return render(request, "error.html", {"error": error, "status": error.status}, status=error.status)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    return refuse(request, NotFoundError("There is no such page."))
+
+
+def signed_in(request: HttpRequest) -> None:
+    """Raises: AuthenticationError for a stranger."""
+    if actor_of(request).is_anonymous:
+        raise AuthenticationError("Sign in to see this page.")
+
+
+def live_partial(request: HttpRequest, template: str, context: dict[str, Any], *, is_final: bool) -> HttpResponse:
+    """A part that htmx asks for again and again; the status 286 tells it to stop."""
+    return render(request, template, context, status=_HTMX_STOP_POLLING if is_final else 200)
+
+
+def card_html(text: str) -> SafeString:
+    """Markdown as HTML that cannot run anything."""
+    clean = nh3.clean(_markdown.render(text), tags=_TAGS, link_rel="noopener noreferrer nofollow")
+    return mark_safe(clean)  # noqa: S308 - nh3 has just cleaned it

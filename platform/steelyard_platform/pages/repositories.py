@@ -1,0 +1,240 @@
+"""A repository's pages: card, files, versions, one version, two compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render
+from django.views.decorators.http import require_POST
+
+from steelyard_contracts.errors import RevisionNotFoundError
+from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
+from steelyard_platform.accounts.authentication import actor_of
+from steelyard_platform.accounts.permissions import Action, may
+from steelyard_platform.datasets.services import summary_of
+from steelyard_platform.jobs.models import Job
+from steelyard_platform.pages.rendering import card_html, page
+from steelyard_platform.repos import tree
+from steelyard_platform.repos.card import card_text, split_card
+from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository, Version
+from steelyard_platform.repos.queries import find_repository
+from steelyard_platform.repos.revisions import resolve
+from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge
+from steelyard_platform.weights.services import promote_version
+
+_PAGE = 50
+_FILES = 500
+
+
+@page
+def overview(request: HttpRequest, kind: str, namespace: str, name: str) -> HttpResponseBase:
+    """The card, with names and the newest measures beside it."""
+    repository = _find(request, kind, namespace, name)
+    version = resolve(repository, DEFAULT_REVISION).version
+    _, text = split_card(card_text(version) or "")
+    context = _context(request, repository, "card") | {
+        "version": version,
+        "card": card_html(text) if text.strip() else None,
+        "aliases": Alias.objects.filter(repository=repository).select_related("version").order_by("name"),
+        "gates": GateRule.objects.filter(repository=repository).order_by("pk"),
+        "jobs": Job.objects.filter(repository=repository.pk).order_by("-created_at")[:5],
+        "splits": _splits(repository, version),
+        "address": request.build_absolute_uri("/").rstrip("/"),
+    }
+    return render(request, "repository/card.html", context)
+
+
+@page
+def files(
+    request: HttpRequest, kind: str, namespace: str, name: str, revision: str, folder: str = ""
+) -> HttpResponseBase:
+    repository = _find(request, kind, namespace, name)
+    snapshot = resolve(repository, revision)
+    items: list[tree.Folder | Any] = []
+    following = None
+    if snapshot.version is not None:
+        after = request.GET.get("after", "")
+        items, following = tree.page_of_tree(snapshot.version, folder=folder.strip("/"), after=after, limit=_FILES)
+    rows = [
+        {
+            "name": item.path.rpartition("/")[2],
+            "path": item.path,
+            "is_folder": isinstance(item, tree.Folder),
+            "entry": item,
+        }
+        for item in items
+    ]
+    trail = folder.strip("/").split("/") if folder.strip("/") else []
+    context = _context(request, repository, "files") | {
+        "revision": revision,
+        "version": snapshot.version,
+        "rows": rows,
+        "following": following,
+        "folder": folder.strip("/"),
+        "trail": [(part, "/".join(trail[: depth + 1])) for depth, part in enumerate(trail)],
+    }
+    return render(request, "repository/files.html", context)
+
+
+@page
+def versions(request: HttpRequest, kind: str, namespace: str, name: str) -> HttpResponseBase:
+    repository = _find(request, kind, namespace, name)
+    rows = Version.objects.filter(repository=repository).select_related("branch").prefetch_related("aliases", "tags")
+    if (before := request.GET.get("before", "")).isdigit():
+        rows = rows.filter(number__lt=int(before))
+    found = list(rows.order_by("-number")[: _PAGE + 1])
+    measures = _accuracies(found)
+    context = _context(request, repository, "versions") | {
+        "versions": [(version, measures.get(version.pk)) for version in found[:_PAGE]],
+        "has_more": len(found) > _PAGE,
+        "moves": AliasMove.objects.filter(repository=repository)
+        .select_related("from_version", "to_version")
+        .order_by("-at")[:20],
+    }
+    return render(request, "repository/versions.html", context)
+
+
+@page
+def version(request: HttpRequest, kind: str, namespace: str, name: str, revision: str) -> HttpResponseBase:
+    repository = _find(request, kind, namespace, name)
+    found = _resolve(repository, revision)
+    edges = LineageEdge.objects.select_related("source__repository__team", "target__repository__team")
+    context = _context(request, repository, "versions") | {
+        "version": found,
+        "evaluations": _evaluations(found),
+        "made_from": edges.filter(target=found).order_by("pk")[:_PAGE],
+        "led_to": edges.filter(source=found).order_by("pk")[:_PAGE],
+        "variants": Branch.objects.filter(base=found, head__isnull=False).select_related("head"),
+        "aliases": found.aliases.order_by("name"),
+        "job": Job.objects.filter(pk=found.job).first() if found.job else None,
+        "others": Version.objects.filter(repository=repository).exclude(pk=found.pk).order_by("-number")[:_PAGE],
+        "files": tree.entries_at(found).order_by("path")[:12],
+        "splits": _splits(repository, found),
+        "may_promote": may(actor_of(request), Action.WRITE, repository.resource),
+    }
+    return render(request, "repository/version.html", context)
+
+
+@page
+def compare(request: HttpRequest, kind: str, namespace: str, name: str, left: str, right: str) -> HttpResponseBase:
+    """Two versions' measures side by side, on the same data and in the same runtime."""
+    repository = _find(request, kind, namespace, name)
+    one, other = _resolve(repository, left), _resolve(repository, right)
+    context = _context(request, repository, "versions") | {
+        "left": one,
+        "right": other,
+        "tables": compared(one, other),
+    }
+    return render(request, "repository/compare.html", context)
+
+
+@page
+def compare_form(request: HttpRequest, kind: str, namespace: str, name: str) -> HttpResponseBase:
+    """`?left=v1&right=v2`, from the form on a version's page."""
+    repository = _find(request, kind, namespace, name)
+    left, right = (_resolve(repository, request.GET.get(side, "")).label for side in ("left", "right"))
+    return HttpResponseRedirect(f"{repository.page}/compare/{left}...{right}")
+
+
+@page
+@require_POST
+def promote(request: HttpRequest, kind: str, namespace: str, name: str, revision: str) -> HttpResponseBase:
+    repository = _find(request, kind, namespace, name)
+    found = _resolve(repository, revision)
+    alias, reason = request.POST.get("alias", "").strip(), request.POST.get("reason", "").strip()
+    promote_version(version=found, alias=alias, reason=reason, actor=actor_of(request))
+    return HttpResponseRedirect(f"{repository.page}/versions/{found.label}")
+
+
+@page
+def commit(request: HttpRequest, kind: str, namespace: str, name: str, commit_id: str) -> HttpResponseBase:
+    """Where the address that Hub clients print after a commit leads."""
+    repository = _find(request, kind, namespace, name)
+    return HttpResponseRedirect(f"{repository.page}/versions/{_resolve(repository, commit_id).label}")
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedMetric:
+    name: str
+    left: float | None
+    right: float | None
+
+    @property
+    def difference(self) -> float | None:
+        return self.right - self.left if self.left is not None and self.right is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedTable:
+    place: str
+    metrics: list[ComparedMetric]
+
+
+def compared(left: Version, right: Version) -> list[ComparedTable]:
+    """A table for each dataset and runtime that at least one of them was measured in."""
+    ours, theirs = _by_place(left), _by_place(right)
+    return [
+        ComparedTable(
+            place,
+            [
+                ComparedMetric(metric, ours.get(place, {}).get(metric), theirs.get(place, {}).get(metric))
+                for metric in sorted({*ours.get(place, {}), *theirs.get(place, {})})
+            ],
+        )
+        for place in sorted({*ours, *theirs})
+    ]
+
+
+def _by_place(version: Version) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for row in _evaluations(version):  # newest first: the first of a place counts
+        place = f"{row.dataset.repository.full_name}@{row.dataset.label} · {row.runtime}"
+        found.setdefault(place, row.metrics)
+    return found
+
+
+def _evaluations(version: Version) -> list[Evaluation]:
+    rows = Evaluation.objects.filter(version=version).select_related("dataset__repository__team")
+    return list(rows.order_by("-created_at", "-pk")[:_PAGE])
+
+
+def _accuracies(versions: list[Version]) -> dict[int, float]:
+    """The newest recorded accuracy of each, in one query."""
+    rows = Evaluation.objects.filter(version__in=versions).order_by("created_at").values_list("version_id", "metrics")
+    return {version: metrics["accuracy"] for version, metrics in rows if "accuracy" in metrics}
+
+
+def _splits(repository: Repository, version: Version | None) -> list[dict[str, Any]] | None:
+    """A dataset's images by split and label, with each label's share of the largest for the bars."""
+    if repository.kind != RepositoryKind.DATASET or version is None:
+        return None
+    splits = summary_of(version)
+    largest = max((count for labels in splits.values() for count in labels.values()), default=1)
+    return [
+        {
+            "name": split,
+            "total": sum(labels.values()),
+            "labels": [
+                {"name": label, "count": count, "share": 100 * count / largest} for label, count in labels.items()
+            ],
+        }
+        for split, labels in splits.items()
+    ]
+
+
+def _find(request: HttpRequest, kind: str, namespace: str, name: str) -> Repository:
+    return find_repository(actor_of(request), RepositoryKind(kind), f"{namespace}/{name}")
+
+
+def _resolve(repository: Repository, revision: str) -> Version:
+    found = resolve(repository, revision).version
+    if found is None:
+        raise RevisionNotFoundError(f"{repository.full_name} is empty.", revision=revision)
+    found.repository = repository
+    return found
+
+
+def _context(request: HttpRequest, repository: Repository, tab: str) -> dict[str, Any]:
+    return {"repository": repository, "base": repository.page, "tab": tab, "actor": actor_of(request)}
