@@ -26,6 +26,7 @@ run: install ## An empty installation for real use: make run PORT=8000 VAR=./var
 	@STEELYARD_VAR=$(VAR) exec $(BIN)/python manage.py serve --port $(PORT)
 
 test: .venv/.installed-dev ## Every test; those that need a missing service are skipped with one line, or fail with REQUIRE_SERVICES=1
+	@$(BIN)/python -m tests.support.on_postgresql
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: .venv/.installed-dev ## Style, types and the import law

@@ -59,7 +59,7 @@ class TrainSpec(WireModel):
     output: str = Field(description="The model repository that receives the version, e.g. team/reader.")
     branch: str = Field("main", description="The branch to commit to; a new one starts empty.")
     base: str | None = Field(None, description="A model reference to start from; none trains from scratch.")
-    architecture: Architecture = Field(default_factory=Architecture)
+    architecture: Architecture | None = Field(None, description="For training from scratch; a base brings its own.")
     freeze: Literal["none", "backbone"] = "none"
     unfrozen_stages: int = Field(0, ge=0, le=5, description="Last stages of a frozen backbone that train all the same.")
     image_size: int = Field(32, ge=8, le=512)

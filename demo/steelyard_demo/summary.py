@@ -19,17 +19,24 @@ def print_summary(results: dict[str, Any], console: Console) -> None:
 
 
 def _training(results: dict[str, Any]) -> Table:
-    table = Table("version", "how", "accuracy", "training, s", title="Training", title_justify="left")
+    table = Table("versions", "how", "accuracy", "training, s", title="Training", title_justify="left")
+    base = results["base"]
+    table.add_row(_label(base), "from scratch on 0 to 6", f"{base['accuracy']:.4f}", f"{base['train_seconds']:.1f}")
     rows = {
-        "base": "from scratch on 0 to 6",
-        "fine_tuned": f"fine-tuned on {SHOTS} pictures each of 7 to 9",
-        "scratch": "from scratch on the same pictures",
+        "fine_tuned": f"fine-tuned from {_label(base)} on {SHOTS} pictures each of 7 to 9",
+        "scratch": "from scratch on the same pictures, same epochs",
     }
     for key, how in rows.items():
-        one = results[key]
-        table.add_row(one["version"], how, f"{one['accuracy']:.4f}", f"{one['train_seconds']:.1f}")
+        runs = results[key]["runs"]
+        seconds = sum(run["train_seconds"] for run in runs) / len(runs)
+        versions, each = ", ".join(map(_label, runs)), ", ".join(f"{run['accuracy']:.4f}" for run in runs)
+        table.add_row(versions, how, f"{results[key]['accuracy']:.4f} (mean of {each})", f"{seconds:.1f}")
     table.caption = f"Transfer learning gave {results['gain'] * 100:+.1f} points at the same number of epochs."
     return table
+
+
+def _label(run: dict[str, Any]) -> str:
+    return str(run["version"]).rpartition("@")[2]
 
 
 def _variants(variants: dict[str, Any]) -> Table:

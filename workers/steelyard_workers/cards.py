@@ -20,7 +20,7 @@ def model_card(spec: TrainSpec, *, labels: list[str], metrics: dict[str, float])
     if spec.base:
         lines += [f"base_model: {spec.base.partition('@')[0]}", "base_model_relation: finetune"]
     measured = "".join(f"| {name} | {value:.4f} |\n" for name, value in metrics.items())
-    settings = json.dumps(spec.model_dump(mode="json", exclude={"kind"}), indent=2)
+    settings = json.dumps(spec.model_dump(mode="json", exclude={"kind"}, exclude_none=True), indent=2)
     origin = f"fine-tuned from `{spec.base}`" if spec.base else "trained from scratch"
     return (
         "\n".join(lines)

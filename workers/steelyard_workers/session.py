@@ -157,7 +157,7 @@ class JobSession:
             folder: its files become the version's.
             repository: namespace/name of the model.
             branch: made, empty and standing on `start`, when it does not exist.
-            start: the version a new branch comes from.
+            start: the version a new branch comes from; None when it comes from nothing.
             title: the version's title.
         """
         done = self._committed(repository, branch)
@@ -165,7 +165,7 @@ class JobSession:
             return done.version
         ref = parse_ref(repository)
         if branch != DEFAULT_REVISION:
-            self._make_branch(ref, branch, start or DEFAULT_REVISION)
+            self._make_branch(ref, branch, start)
         commit = self._files.push(folder, ref.at(branch), message=title)
         return self.version(ref.at(commit)).version
 
@@ -173,7 +173,7 @@ class JobSession:
         wanted = (repository, branch)
         return next((one for one in self.claim.committed if (one.repository, one.branch) == wanted), None)
 
-    def _make_branch(self, ref: Ref, branch: str, start: str) -> None:
+    def _make_branch(self, ref: Ref, branch: str, start: str | None) -> None:
         body = {"name": branch, "start": start, "empty": True}
         try:
             self._transport.call("POST", f"/api/v1/{ref.kind.plural}/{ref.repository}/branches", body=body)

@@ -141,7 +141,7 @@ class VerdictView(Schema):
 
 class BranchRequest(Schema):
     name: str
-    start: str = DEFAULT_REVISION
+    start: str | None = Field(DEFAULT_REVISION, description="Null: the branch stands on nothing.")
     empty: bool = Field(default=False, description="Begin without the start's files, as a variant does.")
 
 
@@ -224,7 +224,7 @@ def add_branch(
     services.create_branch(
         repository=repository,
         name=body.name,
-        start=resolve(repository, body.start),
+        start=resolve(repository, body.start) if body.start else None,
         sees_base=not body.empty,
         actor=api_actor(request),
     )

@@ -203,7 +203,7 @@ def finish_job(*, job_id: UUID, actor: Actor, finish: Finish) -> Job:
                 result=finish.result,
                 error=finish.error or "",
                 progress=1 if finish.state is JobState.SUCCEEDED else F("progress"),
-                message=str(finish.state),
+                message="",
             )
         if not changed:
             raise LeaseLostError("The lease has ended.")

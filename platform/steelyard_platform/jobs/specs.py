@@ -44,6 +44,8 @@ def pin(spec: JobSpec, actor: Actor) -> Pinned:
 def _pin_train(spec: TrainSpec, actor: Actor) -> Pinned:
     if spec.freeze != "none" and spec.base is None:
         raise InvalidInputError("Freezing a backbone needs a base to take it from; name one with 'base'.")
+    if spec.base is not None and spec.architecture is not None:
+        raise InvalidInputError("A base brings its own architecture; name one or the other.")
     check_reference_name(spec.branch, "branch")
     dataset = _dataset(spec.dataset, actor)
     check_classification(summary_of(dataset), dataset.repository.full_name)

@@ -79,7 +79,7 @@ def set_visibility(*, repository: Repository, public: bool, actor: Actor) -> Non
 
 @transaction.atomic
 def create_branch(
-    *, repository: Repository, name: str, start: Snapshot, actor: Actor, sees_base: bool = True
+    *, repository: Repository, name: str, start: Snapshot | None, actor: Actor, sees_base: bool = True
 ) -> Branch:
     """A branch from `start`. With `sees_base=False` it begins empty, as a variant does.
 
@@ -91,7 +91,9 @@ def create_branch(
         raise InvalidNameError(f"A branch's name cannot begin with refs/, as {name!r} does.", name=name)
     if find_branch(repository, name) is not None:
         raise AlreadyExistsError(f"{repository.full_name} has a branch {name!r} already.", name=name)
-    branch = Branch.objects.create(repository=repository, name=name, base=start.version, sees_base=sees_base)
+    branch = Branch.objects.create(
+        repository=repository, name=name, base=start.version if start else None, sees_base=sees_base
+    )
     audit.record(actor, "create branch", repository.full_name, branch=name)
     return branch
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from steelyard_contracts.jobs import EvaluationReport, LineageReport, TrainSpec
+from steelyard_contracts.jobs import Architecture, EvaluationReport, LineageReport, TrainSpec
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_workers import networks
 from steelyard_workers.cards import model_card
@@ -79,7 +79,7 @@ def make_network(session: JobSession, spec: TrainSpec, data: Data) -> tuple[Any,
     """The network, and the name prefixes of what stays frozen."""
     channels, labels = data.train.channels, data.train.labels
     if spec.base is None:
-        network = networks.build(spec.architecture, channels=channels, labels=labels)
+        network = networks.build(spec.architecture or Architecture(), channels=channels, labels=labels)
     else:
         base = session.fetch(spec.base, RepositoryKind.MODEL)
         network, transferred = networks.build_from_base(base, channels=channels, labels=labels)
@@ -169,7 +169,8 @@ def commit(session: JobSession, spec: TrainSpec, network: Any, metrics: dict[str
     networks.save(network, folder, image_size=spec.image_size)
     (folder / "README.md").write_text(model_card(spec, labels=networks.labels_of(network), metrics=metrics))
     how = f"fine-tuned from {spec.base}" if spec.base else "trained from scratch"
-    start = spec.base.partition("@")[2] if spec.base and spec.base.startswith(f"{spec.output}@") else None
+    is_of_same_model = spec.base is not None and spec.base.startswith(f"{spec.output}@")
+    start = spec.base.partition("@")[2] if spec.base and is_of_same_model else None
     title = f"{how} on {spec.dataset}"
     return session.commit(folder, spec.output, branch=spec.branch, start=start, title=title[0].upper() + title[1:])
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
+from django.utils import timezone
+from django.utils.timesince import timesince
 
 register = template.Library()
 
@@ -40,6 +43,14 @@ def signed(value: float) -> str:
 @register.filter
 def percent(share: float) -> str:
     return f"{share * 100:.0f}"
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    """How long since, for people."""
+    if timezone.now() - moment < timedelta(minutes=1):
+        return "just now"
+    return f"{timesince(moment)} ago"
 
 
 @register.filter
