@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from django.http import HttpRequest
-from ninja import Field, Router, Schema
+from ninja import Field, Router, Schema, Status
 
 from steelyard_contracts.errors import AuthenticationError, ForbiddenError, NotFoundError
 from steelyard_platform.accounts import audit
@@ -75,11 +75,11 @@ def whoami(request: HttpRequest) -> WhoAmI:
 
 
 @router.post("/teams", response={201: TeamRequest})
-def add_team(request: HttpRequest, body: TeamRequest) -> tuple[int, TeamRequest]:
+def add_team(request: HttpRequest, body: TeamRequest) -> Status[TeamRequest]:
     """Makes a team, with the caller as its administrator."""
     actor = api_actor(request)
     team = create_team(name=body.name, owner=_person(actor, Scope.WRITE), actor=actor)
-    return 201, TeamRequest(name=team.name)
+    return Status(201, TeamRequest(name=team.name))
 
 
 @router.put("/teams/{team}/members/{username}", response=RoleRequest)
@@ -111,7 +111,7 @@ def list_tokens(request: HttpRequest, cursor: str | None = None, limit: int = DE
 
 
 @router.post("/tokens", response={201: IssuedToken})
-def add_token(request: HttpRequest, body: TokenRequest) -> tuple[int, IssuedToken]:
+def add_token(request: HttpRequest, body: TokenRequest) -> Status[IssuedToken]:
     """Makes a token for the caller. A token can make others only with the scope `admin`."""
     actor = api_actor(request)
     owner = _person(actor, Scope.ADMIN)
@@ -120,11 +120,11 @@ def add_token(request: HttpRequest, body: TokenRequest) -> tuple[int, IssuedToke
     lifetime = timedelta(days=body.days) if body.days else None
     token, secret = issue_token(name=body.name, scope=Scope(body.scope), user=owner, valid_for=lifetime)
     audit.record(actor, "issue token", owner.username, name=body.name, scope=body.scope)
-    return 201, IssuedToken(token=secret, view=_view(token))
+    return Status(201, IssuedToken(token=secret, view=_view(token)))
 
 
 @router.delete("/tokens/{token_id}", response={204: None})
-def delete_token(request: HttpRequest, token_id: int) -> tuple[int, None]:
+def delete_token(request: HttpRequest, token_id: int) -> Status[None]:
     """Revokes one of the caller's tokens, at once."""
     actor = api_actor(request)
     owner = _person(actor, Scope.ADMIN)
@@ -133,7 +133,7 @@ def delete_token(request: HttpRequest, token_id: int) -> tuple[int, None]:
         raise NotFoundError(f"You have no token {token_id}.")
     revoke_token(token)
     audit.record(actor, "revoke token", owner.username, name=token.name)
-    return 204, None
+    return Status(204, None)
 
 
 _ORDER = [Scope.READ, Scope.WRITE, Scope.ADMIN, Scope.SESSION]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
-from ninja import Router
+from ninja import Router, Status
 
 from steelyard_contracts.fleet import EnrolAnswer, EnrolRequest, InstallReport, PollAnswer, PollRequest
 from steelyard_platform.accounts.authentication import api_actor
@@ -27,9 +27,9 @@ def poll(request: HttpRequest, body: PollRequest) -> PollAnswer:
 
 
 @router.post("/report", response={204: None})
-def report(request: HttpRequest, body: InstallReport) -> tuple[int, None]:
+def report(request: HttpRequest, body: InstallReport) -> Status[None]:
     services.receive_report(report=body, actor=api_actor(request))
-    return 204, None
+    return Status(204, None)
 
 
 @router.get("/releases/{uuid:release_id}/files/{path:path}")

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 
 from steelyard_contracts.errors import InvalidInputError, RevisionNotFoundError
 from steelyard_contracts.fleet import (
@@ -34,10 +34,10 @@ class EnrolmentToken(Schema):
 
 
 @router.post("/teams/{team}/enrolment-token", response={201: EnrolmentToken})
-def add_enrolment_token(request: HttpRequest, team: str) -> tuple[int, EnrolmentToken]:
+def add_enrolment_token(request: HttpRequest, team: str) -> Status[EnrolmentToken]:
     """A token that devices enrol with, and that opens nothing else."""
     secret = services.issue_enrolment_token(team=team_named(team), actor=api_actor(request))
-    return 201, EnrolmentToken(token=secret)
+    return Status(201, EnrolmentToken(token=secret))
 
 
 @router.get("/teams/{team}/devices", response=Page[DeviceView])
@@ -72,7 +72,7 @@ def revoke_device(request: HttpRequest, team: str, device: str) -> DeviceView:
 
 
 @router.post("/releases", response={201: ReleaseView})
-def add_release(request: HttpRequest, body: ReleaseRequest) -> tuple[int, ReleaseView]:
+def add_release(request: HttpRequest, body: ReleaseRequest) -> Status[ReleaseView]:
     """Signs a version (or a variant of it) for devices, if the gates for `release` allow it."""
     actor = api_actor(request)
     snapshot = find_version(actor, parse_ref(body.model))
@@ -80,7 +80,7 @@ def add_release(request: HttpRequest, body: ReleaseRequest) -> tuple[int, Releas
         raise RevisionNotFoundError(f"{body.model} is empty.", revision=body.model)
     snapshot.version.repository = snapshot.repository
     release = services.create_release(version=snapshot.version, variant=body.variant, reason=body.reason, actor=actor)
-    return 201, services.release_view(release)
+    return Status(201, services.release_view(release))
 
 
 @router.get("/teams/{team}/releases", response=Page[ReleaseView])
@@ -95,11 +95,11 @@ def list_releases(
 
 
 @router.post("/rollouts", response={201: RolloutView})
-def add_rollout(request: HttpRequest, body: RolloutRequest) -> tuple[int, RolloutView]:
+def add_rollout(request: HttpRequest, body: RolloutRequest) -> Status[RolloutView]:
     """Offers a release to the first devices, and to the others once those are healthy."""
     actor = api_actor(request)
     rollout = services.start_rollout(request=body, actor=actor)
-    return 201, services.rollout_view(services.find_rollout(rollout.pk, actor))
+    return Status(201, services.rollout_view(services.find_rollout(rollout.pk, actor)))
 
 
 @router.get("/teams/{team}/rollouts", response=Page[RolloutView])

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
-from ninja import Router, Schema
+from ninja import Router, Schema, Status
 
 from steelyard_contracts.jobs import JobRequest, JobState, JobView
 from steelyard_platform.accounts.authentication import api_actor
@@ -42,10 +42,10 @@ class LogPage(Schema):
 
 
 @router.post("", response={201: JobView})
-def add_job(request: HttpRequest, body: JobRequest) -> tuple[int, JobView]:
+def add_job(request: HttpRequest, body: JobRequest) -> Status[JobView]:
     """Queues a job. Its references are pinned to versions now, so that its data cannot change under it."""
     job = services.request_job(spec=body.spec, actor=api_actor(request))
-    return 201, services.view_of(job)
+    return Status(201, services.view_of(job))
 
 
 @router.get("", response=Page[JobView])

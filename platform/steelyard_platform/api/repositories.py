@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Field, Router, Schema
+from ninja import Field, Router, Schema, Status
 
 from steelyard_contracts.errors import RevisionNotFoundError
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
@@ -156,12 +156,12 @@ def list_repositories(
 
 
 @router.post("/{kind}", response={201: RepositoryView})
-def add_repository(request: HttpRequest, kind: Kind, body: RepositoryRequest) -> tuple[int, RepositoryView]:
+def add_repository(request: HttpRequest, kind: Kind, body: RepositoryRequest) -> Status[RepositoryView]:
     namespace, _, name = body.name.partition("/")
     repository = services.create_repository(
         team=team_named(namespace), name=name, kind=kind.kind, public=body.public, actor=api_actor(request)
     )
-    return 201, _repository(repository)
+    return Status(201, _repository(repository))
 
 
 @router.get("/{kind}/{namespace}/{name}", response=RepositoryView)
@@ -179,9 +179,9 @@ def patch_repository(
 
 
 @router.delete("/{kind}/{namespace}/{name}", response={204: None})
-def delete_repository(request: HttpRequest, kind: Kind, namespace: str, name: str) -> tuple[int, None]:
+def delete_repository(request: HttpRequest, kind: Kind, namespace: str, name: str) -> Status[None]:
     services.delete_repository(repository=_find(request, kind, namespace, name), actor=api_actor(request))
-    return 204, None
+    return Status(204, None)
 
 
 @router.get("/{kind}/{namespace}/{name}/versions", response=Page[VersionView])
@@ -219,7 +219,7 @@ def get_version(request: HttpRequest, kind: Kind, namespace: str, name: str, rev
 @router.post("/{kind}/{namespace}/{name}/branches", response={201: BranchRequest})
 def add_branch(
     request: HttpRequest, kind: Kind, namespace: str, name: str, body: BranchRequest
-) -> tuple[int, BranchRequest]:
+) -> Status[BranchRequest]:
     repository = _find(request, kind, namespace, name)
     services.create_branch(
         repository=repository,
@@ -228,7 +228,7 @@ def add_branch(
         sees_base=not body.empty,
         actor=api_actor(request),
     )
-    return 201, body
+    return Status(201, body)
 
 
 @router.get("/{kind}/{namespace}/{name}/aliases", response=list[AliasView])
@@ -292,17 +292,17 @@ def list_gates(request: HttpRequest, kind: Kind, namespace: str, name: str) -> l
 
 
 @router.post("/{kind}/{namespace}/{name}/gates", response={201: GateView})
-def post_gate(request: HttpRequest, kind: Kind, namespace: str, name: str, body: GateRequest) -> tuple[int, GateView]:
+def post_gate(request: HttpRequest, kind: Kind, namespace: str, name: str, body: GateRequest) -> Status[GateView]:
     """Adds a rule that a version must meet before `applies_to` (an alias, `release`, or `*`) may name it."""
     repository = _find(request, kind, namespace, name)
     rule = add_gate(repository=repository, text=body.rule, applies_to=body.applies_to, actor=api_actor(request))
-    return 201, _gate(rule)
+    return Status(201, _gate(rule))
 
 
 @router.delete("/{kind}/{namespace}/{name}/gates/{gate}", response={204: None})
-def delete_gate(request: HttpRequest, kind: Kind, namespace: str, name: str, gate: int) -> tuple[int, None]:
+def delete_gate(request: HttpRequest, kind: Kind, namespace: str, name: str, gate: int) -> Status[None]:
     remove_gate(repository=_find(request, kind, namespace, name), gate=gate, actor=api_actor(request))
-    return 204, None
+    return Status(204, None)
 
 
 @router.get("/{kind}/{namespace}/{name}/versions/{revision}/verdicts", response=list[VerdictView])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.http import HttpRequest, StreamingHttpResponse
-from ninja import Router
+from ninja import Router, Status
 
 from steelyard_contracts.errors import RevisionNotFoundError
 from steelyard_contracts.jobs import (
@@ -44,17 +44,17 @@ def heartbeat(request: HttpRequest, job_id: UUID, body: Heartbeat) -> HeartbeatA
 
 
 @router.post("/{uuid:job_id}/metric-points", response={204: None})
-def metrics(request: HttpRequest, job_id: UUID, body: MetricBatch) -> tuple[int, None]:
+def metrics(request: HttpRequest, job_id: UUID, body: MetricBatch) -> Status[None]:
     services.held_job(job_id, api_actor(request))
     series.write_points(job_id, body.points)
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/{uuid:job_id}/log-lines", response={204: None})
-def logs(request: HttpRequest, job_id: UUID, body: LogBatch) -> tuple[int, None]:
+def logs(request: HttpRequest, job_id: UUID, body: LogBatch) -> Status[None]:
     job = services.held_job(job_id, api_actor(request))
     series.write_lines(job_id, job.attempt, body.lines)
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/{uuid:job_id}/checkpoints", response=UploadSlot)
@@ -65,9 +65,9 @@ def offer_checkpoint(request: HttpRequest, job_id: UUID, body: CheckpointOffer) 
 
 
 @router.post("/{uuid:job_id}/checkpoints/complete", response={204: None})
-def complete_checkpoint(request: HttpRequest, job_id: UUID, body: CheckpointOffer) -> tuple[int, None]:
+def complete_checkpoint(request: HttpRequest, job_id: UUID, body: CheckpointOffer) -> Status[None]:
     services.save_checkpoint(job_id=job_id, actor=api_actor(request), offer=body)
-    return 204, None
+    return Status(204, None)
 
 
 @router.get("/{uuid:job_id}/checkpoint")
@@ -78,7 +78,7 @@ def get_checkpoint(request: HttpRequest, job_id: UUID) -> StreamingHttpResponse:
 
 
 @router.post("/{uuid:job_id}/evaluations", response={204: None})
-def report_evaluation(request: HttpRequest, job_id: UUID, body: EvaluationReport) -> tuple[int, None]:
+def report_evaluation(request: HttpRequest, job_id: UUID, body: EvaluationReport) -> Status[None]:
     actor = api_actor(request)
     services.held_job(job_id, actor)
     model, dataset = (
@@ -86,11 +86,11 @@ def report_evaluation(request: HttpRequest, job_id: UUID, body: EvaluationReport
         _version(body.dataset, RepositoryKind.DATASET, actor),
     )
     record_evaluation(version=model, dataset=dataset, report=body, job=job_id)
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/{uuid:job_id}/lineage", response={204: None})
-def report_lineage(request: HttpRequest, job_id: UUID, body: LineageReport) -> tuple[int, None]:
+def report_lineage(request: HttpRequest, job_id: UUID, body: LineageReport) -> Status[None]:
     actor = api_actor(request)
     services.held_job(job_id, actor)
     source, target = (
@@ -98,7 +98,7 @@ def report_lineage(request: HttpRequest, job_id: UUID, body: LineageReport) -> t
         _version(body.target, RepositoryKind.MODEL, actor),
     )
     record_lineage(source=source, target=target, relation=relation_of(body), job=job_id)
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/{uuid:job_id}/finish", response=JobView)

@@ -47,7 +47,7 @@ def read_series(job: UUID, *, after: int = -1, buckets: int = MAX_BUCKETS) -> li
     found = []
     for name, first, last in sorted(spans):
         width = max((last - first) // buckets + 1, 1)
-        bucket = points.c.step / width
+        bucket = points.c.step // width
         rows = fetch_all(
             select(func.max(points.c.step), func.avg(points.c.value))
             .where(mine & (points.c.name == name))

@@ -226,7 +226,8 @@ def cancel_job(*, job: Job, actor: Actor) -> Job:
         ended = queued.update(state=JobState.CANCELLED, cancel_requested_at=now, finished_at=now, message="cancelled")
         running = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
         if not ended and not running.update(cancel_requested_at=now, message="cancelling"):
-            raise ConflictError(f"The job is {job.state} already.", state=job.state)
+            state = Job.objects.get(pk=job.pk).state
+            raise ConflictError(f"The job is {state} already.", state=state)
         audit.record(actor, "cancel job", str(job.pk))
     return Job.objects.select_related("team").get(pk=job.pk)
 

@@ -49,11 +49,8 @@ class FolderObjectStore:
         return self.stat(key)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        try:
-            file = self._path(key).open("rb")
-        except FileNotFoundError as error:
-            raise ObjectMissingError(f"There is no object {key}.") from error
-        return _read_range(file, start, end)
+        self.stat(key)  # says now that it is missing; the file is opened when somebody reads
+        return _read_range(self._path(key), start, end)
 
     def stat(self, key: str) -> ObjectInfo:
         try:
@@ -158,8 +155,8 @@ class FolderObjectStore:
         _sync_folder(target.parent)
 
 
-def _read_range(file: BinaryIO, start: int, end: int | None) -> Iterator[bytes]:
-    with file:
+def _read_range(path: Path, start: int, end: int | None) -> Iterator[bytes]:
+    with path.open("rb") as file:
         file.seek(start)
         left = None if end is None else end - start
         while left is None or left > 0:

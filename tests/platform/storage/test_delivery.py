@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from django.core.handlers.wsgi import WSGIRequest
 from django.test import RequestFactory
 
 from steelyard_contracts.errors import InvalidInputError, TooLargeError
@@ -55,8 +56,8 @@ def test_get_head_and_range_agree():
 
 
 def test_a_body_that_breaks_off_is_no_body():
-    request = RequestFactory().put("/", b"abc", content_type="application/octet-stream")
-    request.META["CONTENT_LENGTH"] = "10"
+    body = {"wsgi.input": io.BytesIO(b"abc"), "CONTENT_LENGTH": "10"}
+    request = WSGIRequest({"REQUEST_METHOD": "PUT", "PATH_INFO": "/", **body})
     with pytest.raises(InvalidInputError, match="broke off after 3 of 10 bytes"):
         list(body_stream(request))
 

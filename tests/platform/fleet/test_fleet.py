@@ -1,0 +1,196 @@
+"""Enrolment, signed releases and staged rollouts."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from steelyard_contracts.errors import (
+    AlreadyExistsError,
+    AuthenticationError,
+    ConflictError,
+    ForbiddenError,
+    GateRefusedError,
+    InvalidInputError,
+    NotFoundError,
+)
+from steelyard_contracts.fleet import (
+    DeviceState,
+    EnrolRequest,
+    InstallReport,
+    InstallState,
+    PollRequest,
+    RolloutRequest,
+    RolloutState,
+)
+from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE, Envelope, ReleaseManifest
+from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user, new_secret
+from steelyard_platform.fleet import services
+from steelyard_platform.fleet.models import Device, Rollout
+from steelyard_platform.weights.services import add_gate
+from tests.support.factories import commit_files, make_repository, make_team, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def owner():
+    return make_user()
+
+
+@pytest.fixture
+def team(owner):
+    return make_team(owner)
+
+
+@pytest.fixture
+def enrolment(team, owner):
+    return actor_for_secret(services.issue_enrolment_token(team=team, actor=actor_for_user(owner)))
+
+
+@pytest.fixture
+def version(owner, team):
+    files = {MODEL_FILE: b"onnx", KNOWN_ANSWERS_FILE: b"{}", "config.json": b"{}", "README.md": b"#"}
+    return commit_files(make_repository(team, owner, "reader"), owner, files)
+
+
+def enrol(enrolment, name, key=None, accept_as=None):
+    key = key or new_secret()
+    services.enrol_device(request=EnrolRequest(name=name, key=key), actor=enrolment)
+    if accept_as:
+        services.accept_device(device=Device.objects.get(name=name), actor=actor_for_user(accept_as))
+    return actor_for_secret(key)
+
+
+def poll(actor):
+    return services.answer_poll(request=PollRequest(), actor=actor)
+
+
+def report(actor, release, state):
+    services.receive_report(report=InstallReport(release=release.pk, state=state, running=release.digest), actor=actor)
+
+
+def release_of(version, owner, **options):
+    return services.create_release(version=version, variant=None, reason="", actor=actor_for_user(owner), **options)
+
+
+def test_a_device_waits_for_an_operator(enrolment, owner):
+    device = enrol(enrolment, "gate-1")
+    assert poll(device).state is DeviceState.PENDING
+    services.accept_device(device=Device.objects.get(), actor=actor_for_user(owner))
+    assert poll(device).state is DeviceState.ACCEPTED
+
+
+def test_a_name_belongs_to_the_key_that_took_it(enrolment):
+    key = new_secret()
+    enrol(enrolment, "gate-1", key)
+    enrol(enrolment, "gate-1", key)
+    with pytest.raises(AlreadyExistsError, match="has a device gate-1 with another key"):
+        enrol(enrolment, "gate-1")
+    assert Device.objects.count() == 1
+
+
+def test_enrolment_takes_an_enrolment_token(owner):
+    with pytest.raises(ForbiddenError, match="Enrol with an enrolment token of the team"):
+        enrol(actor_for_user(owner), "gate-1")
+
+
+def test_a_revoked_key_opens_nothing(enrolment, owner):
+    key = new_secret()
+    enrol(enrolment, "gate-1", key, accept_as=owner)
+    services.revoke_device(device=Device.objects.select_related("team", "token").get(), actor=actor_for_user(owner))
+    with pytest.raises(AuthenticationError, match="Invalid credentials"):
+        actor_for_secret(key)
+    with pytest.raises(ConflictError, match="was revoked"):
+        services.accept_device(device=Device.objects.select_related("team").get(), actor=actor_for_user(owner))
+
+
+def test_a_release_is_signed_and_the_same_bytes_are_the_same_release(version, owner):
+    release = release_of(version, owner)
+    manifest = ReleaseManifest.model_validate_json(base64.b64decode(release.envelope["payload"]))
+    assert {file.path for file in manifest.files} == {MODEL_FILE, KNOWN_ANSWERS_FILE, "config.json"}
+    assert manifest.digest == release.digest
+    assert Envelope.model_validate(release.envelope).signature
+    assert release_of(version, owner) == release
+
+
+def test_a_version_that_no_device_could_run_is_not_released(owner, team):
+    version = commit_files(make_repository(team, owner, "raw"), owner, {"model.safetensors": b"w"})
+    with pytest.raises(InvalidInputError, match="has no model.onnx and no known_answers.json"):
+        release_of(version, owner)
+    with pytest.raises(NotFoundError, match="has no variant 'onnx-int8'. There are: none; optimise it first"):
+        services.create_release(version=version, variant="onnx-int8", reason="", actor=actor_for_user(owner))
+
+
+def test_a_release_passes_its_gates(version, owner):
+    add_gate(repository=version.repository, text="accuracy >= 0.9", applies_to="release", actor=actor_for_user(owner))
+    with pytest.raises(GateRefusedError, match="cannot be released: accuracy was never measured"):
+        release_of(version, owner)
+
+
+def test_the_others_wait_until_the_first_device_is_healthy(version, owner, enrolment):
+    first, second = (enrol(enrolment, name, accept_as=owner) for name in ("gate-1", "gate-2"))
+    release = release_of(version, owner)
+    request = RolloutRequest(release=release.pk, devices=["gate-1", "gate-2"])
+    services.start_rollout(request=request, actor=actor_for_user(owner))
+    assert poll(second).offer is None
+    offer = poll(first).offer
+    assert offer is not None
+    assert offer.digest == release.digest
+    report(first, release, InstallState.INSTALLING)
+    assert poll(second).offer is None
+    report(first, release, InstallState.HEALTHY)
+    assert poll(second).offer is not None
+    report(second, release, InstallState.HEALTHY)
+    assert Rollout.objects.get().state == RolloutState.COMPLETED
+
+
+def test_one_failure_too_many_halts_the_rollout(version, owner, enrolment):
+    first, second = (enrol(enrolment, name, accept_as=owner) for name in ("gate-1", "gate-2"))
+    release = release_of(version, owner)
+    request = RolloutRequest(release=release.pk, devices=["gate-1", "gate-2"])
+    services.start_rollout(request=request, actor=actor_for_user(owner))
+    report(first, release, InstallState.ROLLED_BACK)
+    assert Rollout.objects.get().state == RolloutState.HALTED
+    assert poll(second).offer is None
+
+
+def test_a_device_reads_only_what_it_was_offered(version, owner, enrolment):
+    first, second = (enrol(enrolment, name, accept_as=owner) for name in ("gate-1", "gate-2"))
+    release = release_of(version, owner)
+    request = RolloutRequest(release=release.pk, devices=["gate-1", "gate-2"])
+    services.start_rollout(request=request, actor=actor_for_user(owner))
+    assert services.release_file(release.pk, MODEL_FILE, first).path == MODEL_FILE
+    with pytest.raises(NotFoundError, match="was not offered that release"):
+        services.release_file(release.pk, MODEL_FILE, second)
+    with pytest.raises(NotFoundError, match="has no file 'README.md'"):
+        services.release_file(release.pk, "README.md", first)
+
+
+def test_reports_out_of_order_are_refused(version, owner, enrolment):
+    device = enrol(enrolment, "gate-1", accept_as=owner)
+    release = release_of(version, owner)
+    services.start_rollout(request=RolloutRequest(release=release.pk, devices=["gate-1"]), actor=actor_for_user(owner))
+    report(device, release, InstallState.HEALTHY)
+    report(device, release, InstallState.HEALTHY)  # a repeat is fine
+    with pytest.raises(ConflictError, match="The install is healthy; failed cannot follow"):
+        report(device, release, InstallState.FAILED)
+
+
+def test_a_rollout_takes_accepted_devices_only_and_one_at_a_time(version, owner, enrolment):
+    enrol(enrolment, "pending")
+    enrol(enrolment, "gate-1", accept_as=owner)
+    release = release_of(version, owner)
+
+    def start(*names):
+        request = RolloutRequest(release=release.pk, devices=list(names))
+        return services.start_rollout(request=request, actor=actor_for_user(owner))
+
+    with pytest.raises(ConflictError, match="Not accepted: pending"):
+        start("gate-1", "pending")
+    with pytest.raises(NotFoundError, match="has no device nobody"):
+        start("nobody")
+    start("gate-1")
+    with pytest.raises(ConflictError, match="gate-1 is in another rollout"):
+        start("gate-1")

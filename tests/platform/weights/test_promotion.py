@@ -1,0 +1,89 @@
+"""Moving an alias past the gates."""
+
+from __future__ import annotations
+
+import pytest
+
+from steelyard_contracts.errors import ForbiddenError, GateRefusedError
+from steelyard_contracts.jobs import EvaluationReport
+from steelyard_contracts.refs import RepositoryKind
+from steelyard_platform.accounts.models import AuditRow
+from steelyard_platform.accounts.permissions import Role
+from steelyard_platform.accounts.services import set_role
+from steelyard_platform.accounts.tokens import actor_for_user
+from steelyard_platform.repos.models import Alias, AliasMove
+from steelyard_platform.repos.services import protect_alias
+from steelyard_platform.weights.services import add_gate, promote_version, record_evaluation
+from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def owner():
+    return make_user()
+
+
+@pytest.fixture
+def team(owner):
+    return make_team(owner)
+
+
+@pytest.fixture
+def model(owner, team):
+    return make_repository(team, owner, "reader")
+
+
+@pytest.fixture
+def dataset(owner, team):
+    return picture_dataset(make_repository(team, owner, "digits", RepositoryKind.DATASET), owner)
+
+
+def evaluate(version, dataset, accuracy):
+    report = EvaluationReport(model="-", dataset="-", runtime="torch-cpu", metrics={"accuracy": accuracy})
+    record_evaluation(version=version, dataset=dataset, report=report, job=None)
+
+
+def test_a_version_that_meets_the_rules_gets_the_name(model, owner, team, dataset):
+    actor = actor_for_user(owner)
+    add_gate(repository=model, text=f"accuracy >= 0.9 on {team}/digits@v1", applies_to="production", actor=actor)
+    version = commit_files(model, owner, {"w": b"1"})
+    evaluate(version, dataset, 0.95)
+    promote_version(version=version, alias="production", reason="better", actor=actor)
+    assert Alias.objects.get(name="production").version == version
+    move = AliasMove.objects.get()
+    assert (move.actor, move.reason, move.verdicts[0]["passed"]) == (owner.username, "better", True)
+
+
+def test_one_that_does_not_is_refused_and_the_name_stays(model, owner, team, dataset):
+    actor = actor_for_user(owner)
+    good, bad = commit_files(model, owner, {"w": b"1"}), commit_files(model, owner, {"w": b"2"})
+    evaluate(good, dataset, 0.95)
+    evaluate(bad, dataset, 0.5)
+    promote_version(version=good, alias="production", reason="", actor=actor)
+    add_gate(repository=model, text="accuracy >= 0.9", applies_to="*", actor=actor)
+    with pytest.raises(GateRefusedError) as refusal:
+        promote_version(version=bad, alias="production", reason="", actor=actor)
+    assert str(refusal.value) == f"{model}@v2 cannot become 'production': accuracy is 0.5; at least 0.9 is asked."
+    assert Alias.objects.get(name="production").version == good
+    assert AuditRow.objects.filter(action="refused by gate").exists()
+
+
+def test_a_rule_for_one_alias_leaves_others_free(model, owner):
+    actor = actor_for_user(owner)
+    version = commit_files(model, owner, {"w": b"1"})
+    add_gate(repository=model, text="accuracy >= 0.9", applies_to="production", actor=actor)
+    promote_version(version=version, alias="staging", reason="", actor=actor)
+    with pytest.raises(GateRefusedError, match="was never measured"):
+        promote_version(version=version, alias="production", reason="", actor=actor)
+
+
+def test_a_protected_alias_is_moved_by_maintainers_only(model, owner, team):
+    contributor = make_user()
+    set_role(team=team, username=contributor.username, role=Role.CONTRIBUTOR, actor=actor_for_user(owner))
+    version = commit_files(model, owner, {"w": b"1"})
+    promote_version(version=version, alias="production", reason="", actor=actor_for_user(contributor))
+    protect_alias(repository=model, name="production", protected=True, actor=actor_for_user(owner))
+    with pytest.raises(ForbiddenError, match="may not manage model"):
+        promote_version(version=version, alias="production", reason="", actor=actor_for_user(contributor))
+    promote_version(version=version, alias="production", reason="", actor=actor_for_user(owner))
