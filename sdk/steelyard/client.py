@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -108,6 +108,16 @@ class Client:
     def __init__(self, url: str, token: str, *, quiet: bool = False) -> None:
         self.transport = Transport(url, token)
         self.files = Files(url, token, quiet=quiet)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends its connections."""
+        self.transport.close()
 
     # --- who ---------------------------------------------------------------------------------
 

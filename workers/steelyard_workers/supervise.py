@@ -39,11 +39,13 @@ def supervise(job_id: UUID, settings: WorkerSettings) -> None:
     child = _start_child(claim, settings)
     try:
         ending = _watch(child, claim, transport)
+        _end(child)
+        if ending is not None:
+            with contextlib.suppress(LeaseLostError, AuthenticationError):
+                transport.call("POST", f"/api/v1/jobs/{claim.id}/finish", body=ending)
     finally:
         _end(child)
-    if ending is not None:
-        with contextlib.suppress(LeaseLostError, AuthenticationError):
-            transport.call("POST", f"/api/v1/jobs/{claim.id}/finish", body=ending)
+        transport.close()
 
 
 def _claim(job_id: UUID, settings: WorkerSettings) -> Claim | None:

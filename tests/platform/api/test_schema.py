@@ -7,6 +7,8 @@ import json
 import hypothesis
 import pytest
 import schemathesis
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from hypothesis import HealthCheck
 
 from steelyard_platform.config.wsgi import application
@@ -21,6 +23,16 @@ def document(django_db_setup, django_db_blocker):
 
     with django_db_blocker.unblock():
         return json.loads(Client().get("/api/v1/openapi.json").content)
+
+
+@pytest.fixture(autouse=True)
+def _one_transaction():
+    """As Django's own test client does: requests must not close the connection that the test's transaction lives on."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
 
 
 def test_no_request_crashes_the_api(document):

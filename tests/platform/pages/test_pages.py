@@ -70,6 +70,18 @@ def test_pages_ask_for_nothing_from_other_hosts(client, repository, owner):
         assert "//" not in answer.content.decode().replace("http://testserver", "").replace("//www.w3.org", "")
 
 
+@pytest.mark.parametrize("address", ["/", "/jobs"])
+def test_jobs_of_every_kind_are_listed(client, repository, owner, address):
+    from steelyard_platform.jobs.models import Job
+
+    for spec in ({"kind": "train", "output": "lab/reader"}, {"kind": "evaluate", "model": "lab/reader@v1"}):
+        Job.objects.create(team=repository.team, kind=spec["kind"], spec=spec, repository=repository.pk)
+    client.force_login(owner)
+    text = client.get(address).content.decode()
+    assert "lab/reader@v1" in text
+    assert "evaluate" in text
+
+
 def test_a_refused_promotion_is_explained(client, repository, owner):
     from steelyard_platform.accounts.tokens import actor_for_user
     from steelyard_platform.weights.services import add_gate

@@ -46,6 +46,12 @@ def percent(share: float) -> str:
 
 
 @register.filter
+def subject(spec: dict[str, Any]) -> str:
+    """What a job is about: the model it makes or measures."""
+    return str(spec.get("output") or spec.get("model") or "")
+
+
+@register.filter
 def ago(moment: datetime) -> str:
     """How long since, for people."""
     if timezone.now() - moment < timedelta(minutes=1):

@@ -1,0 +1,187 @@
+"""The dashboard in a real Chromium: the story's pages, live, in light and dark. Leaves screenshots."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from steelyard_contracts.jobs import JobState
+from tests.support import services
+from tests.support.installations import PASSWORD
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.service("chromium"), pytest.mark.timeout(240)]
+
+SCREENSHOTS = Path(__file__).parents[2] / "var" / "screenshots"
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=services.chromium(), args=_FLAGS)
+        yield launched
+        launched.close()
+
+
+def is_fault(message):
+    """A refusal (409) is an answer; Chromium logs it as an error all the same."""
+    return message.type == "error" and "409 (Conflict)" not in message.text
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(browser, installation, request):
+    """Signed in. Fails the test when the page logs an error or asks another host for anything."""
+    context = browser.new_context(
+        color_scheme=request.param, viewport={"width": 1280, "height": 900}, base_url=installation.url
+    )
+    opened = context.new_page()
+    complaints = []
+    opened.on("console", lambda message: complaints.append(message.text) if is_fault(message) else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("request", lambda sent: None if sent.url.startswith(installation.url) else complaints.append(sent.url))
+    opened.goto("/login")
+    opened.get_by_label("Name").fill("ada")
+    opened.get_by_label("Password").fill(PASSWORD)
+    opened.get_by_role("button", name="Sign in").click()
+    expect(opened.get_by_role("heading", name="Home")).to_be_visible()
+    opened.scheme = request.param
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def shoot(page, name):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}-{page.scheme}.png", full_page=True)
+
+
+@pytest.fixture(scope="module")
+def story(installation, dataset, quick):
+    """Two versions that were measured, an alias, and what devices say of a release."""
+    import steelyard
+
+    with steelyard.connect(installation.url, installation.token, quiet=True) as hub:
+        jobs = [hub.train(dataset=dataset, output="lab/shown", seed=seed, **quick) for seed in (1, 2)]
+        for job in jobs:
+            assert hub.wait(job.id).state is JobState.SUCCEEDED
+        hub.promote("lab/shown@v1", "production", reason="the first")
+        hub.add_gate("lab/shown", "accuracy >= 1.01", applies_to="strict")
+        made = hub.optimise(
+            model="lab/shown@v1", dataset=dataset, variants=["onnx-int8"], max_accuracy_drop=1.0
+        )
+        assert hub.wait(made.id).state is JobState.SUCCEEDED
+        return jobs
+
+
+def test_the_pages_of_a_model(page, story):
+    page.goto("/")
+    shoot(page, "home")
+    page.get_by_role("link", name="lab/shown").first.click()
+    expect(page.get_by_text("It tells apart: across, down.")).to_be_visible()
+    expect(page.get_by_text("production")).to_be_visible()
+    shoot(page, "model")
+    page.get_by_role("link", name=re.compile("^Files")).click()
+    expect(page.get_by_role("link", name="model.safetensors")).to_be_visible()
+    shoot(page, "files")
+    page.get_by_role("link", name=re.compile("^Versions")).click()
+    page.get_by_role("link", name="v1", exact=True).first.click()
+    expect(page.get_by_role("heading", name="Lineage")).to_be_visible()
+    expect(page.get_by_text("v1-onnx-int8")).to_be_visible()
+    shoot(page, "version")
+    page.get_by_label("Other version").select_option("v2")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("cell", name="accuracy")).to_be_visible()
+    shoot(page, "compare")
+
+
+def test_the_page_of_a_dataset(page, dataset):
+    page.goto(f"/datasets/{dataset}")
+    expect(page.get_by_role("heading", name=re.compile("^train"))).to_be_visible()
+    shoot(page, "dataset")
+
+
+def test_a_promotion_from_the_page_and_one_that_is_refused(page, story):
+    page.goto("/lab/shown/versions/v2")
+    page.get_by_label("Alias").fill(f"candidate-{page.scheme}")
+    page.get_by_role("button", name="Promote").click()
+    expect(page.locator(".pill", has_text=f"candidate-{page.scheme}")).to_be_visible()
+    page.get_by_label("Alias").fill("strict")
+    page.get_by_role("button", name="Promote").click()
+    expect(page.get_by_text("at least 1.01 is asked")).to_be_visible()
+    shoot(page, "refused")
+
+
+def test_a_running_job_is_live_without_a_reload(page, hub, dataset, quick):
+    job = hub.train(dataset=dataset, output=f"lab/live-{page.scheme}", **{**quick, "epochs": 400, "checkpoint_every": 50})
+    page.goto(f"/jobs/{job.id}")
+    page.evaluate("window.notReloaded = true")
+    expect(page.locator("#chart-loss canvas")).to_be_visible(timeout=60_000)
+    expect(page.locator("#log")).to_contain_text("epoch 5/400", timeout=60_000)
+    expect(page.locator("#status")).to_contain_text("running")
+    shoot(page, "job-running")
+    page.get_by_role("button", name="Cancel the job").click()
+    expect(page.locator("#status")).to_contain_text("cancelled", timeout=60_000)
+    shoot(page, "job-cancelled")
+
+
+def test_a_finished_job_shows_its_charts(page, story):
+    page.goto(f"/jobs/{story[0].id}")
+    expect(page.locator("#chart-accuracy canvas")).to_be_visible()
+    expect(page.locator("#log")).to_contain_text("done in")
+    shoot(page, "job")
+
+
+def test_devices_and_their_rollout(page, hub, installation, story, tmp_path):
+    """Real agents: one takes the release, the other turns it down."""
+    import subprocess
+    import time
+
+    token = hub.enrolment_token("lab")
+    names = [f"{page.scheme}-well", f"{page.scheme}-sick"]
+    agents = []
+    try:
+        for name in names:
+            folder = ["--folder", str(tmp_path / name)]
+            installation.run("steelyard-edge", "enrol", "--url", installation.url, "--token", token, "--name", name, *folder)
+            page.goto("/fleet/lab")
+            page.get_by_role("row", name=name).get_by_role("button", name="Accept").click()
+            verdict = "import sys; sys.exit('too hot')" if name.endswith("sick") else "pass"
+            command = [sys.executable, "-m", "steelyard_edge", "run", *folder]
+            agents.append(
+                subprocess.Popen(
+                    [*command, "--health-command", f'{sys.executable} -c "{verdict}"'],
+                    stderr=(tmp_path / f"{name}.log").open("wb"),
+                    env=os.environ,
+                )
+            )
+        release = hub.release("lab/shown@v1", variant="onnx-int8")
+        rollout = hub.roll_out(release.id, names, max_failures=1)
+        page.goto(f"/rollouts/{rollout.id}")
+        expect(page.get_by_text("completed")).to_be_visible(timeout=60_000)
+        expect(page.get_by_role("row", name=names[1])).to_contain_text("rolled back")
+        expect(page.get_by_role("row", name=names[1])).to_contain_text("too hot")
+        shoot(page, "rollout")
+        time.sleep(1)
+        page.goto("/fleet/lab")
+        expect(page.get_by_role("row", name=names[0])).to_contain_text("lab/shown@v3")
+        shoot(page, "fleet")
+        page.get_by_role("row", name=names[1]).get_by_role("button", name="Revoke").click()
+        assert agents[1].wait(20) == 1
+        assert "Invalid credentials" in (tmp_path / f"{names[1]}.log").read_text()
+    finally:
+        for agent in agents:
+            agent.terminate()
+            agent.wait(20)
