@@ -18,7 +18,13 @@ from pathlib import Path
 import onnxruntime
 
 from steelyard.transport import Transport
-from steelyard_contracts.errors import ConflictError, NotFoundError, SteelyardError, UnavailableError
+from steelyard_contracts.errors import (
+    AuthenticationError,
+    ConflictError,
+    NotFoundError,
+    SteelyardError,
+    UnavailableError,
+)
 from steelyard_contracts.fleet import (
     EnrolAnswer,
     EnrolRequest,
@@ -35,6 +41,7 @@ from steelyard_edge.releases import Releases, verified_manifest
 _log = logging.getLogger(__name__)
 _API = "/api/device/v1"
 _HEALTH_SECONDS = 60
+_RETRY_SECONDS = 5.0
 
 
 def enrol(folder: Path, *, url: str, token: str, name: str) -> EnrolAnswer:
@@ -77,7 +84,11 @@ class Agent:
                 self.install(answer.offer)
         except UnavailableError as error:
             _log.warning("%s", error)
-            return 5.0
+            return _RETRY_SECONDS
+        except AuthenticationError as error:
+            raise AuthenticationError(
+                "The platform refuses this device's key: it was revoked. What the device runs, it goes on running."
+            ) from error
         return answer.poll_seconds
 
     def recover(self) -> None:

@@ -145,5 +145,3 @@ def agent_in(tmp_path, platform):
         return agent
 
     return make
-
-

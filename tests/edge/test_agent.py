@@ -7,7 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
-from steelyard_contracts.errors import InvalidInputError, UnavailableError
+from steelyard_contracts.errors import AuthenticationError, InvalidInputError, UnavailableError
 from steelyard_contracts.fleet import InstallState
 from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE
 from steelyard_edge.identity import load_identity, make_identity
@@ -15,7 +15,7 @@ from steelyard_edge.journal import Journal, Phase, Recovery
 from steelyard_edge.model import Classifier, picture_paths
 
 HEALTHY = f"{sys.executable} -c pass"
-SICK = f'{sys.executable} -c "import sys; sys.exit(\'too hot\')"'
+SICK = f"{sys.executable} -c \"import sys; sys.exit('too hot')\""
 
 
 def states(platform):
@@ -169,6 +169,20 @@ def test_a_report_that_could_not_be_delivered_is_delivered_later(agent_in, platf
     assert states(platform) == [InstallState.INSTALLING, InstallState.HEALTHY]
 
 
+def test_a_revoked_key_is_explained_and_the_device_runs_on(agent_in, platform):
+    digest = platform.offer_release()
+    agent = agent_in()
+    agent.step()
+
+    def refuse(*_args, **_kwargs):
+        raise AuthenticationError("Invalid credentials in Authorization header")
+
+    platform.post = refuse
+    with pytest.raises(AuthenticationError, match="refuses this device's key: it was revoked. What the device runs"):
+        agent.step()
+    assert agent.releases.running == digest
+
+
 def test_old_releases_are_dropped_except_the_one_to_go_back_to(agent_in, platform):
     digests = []
     for number in (1, 2, 3):
@@ -223,8 +237,7 @@ def test_an_identity_keeps_its_key_and_its_folder(tmp_path):
 def test_the_edge_needs_neither_torch_nor_django():
     import subprocess
 
-    script = "import sys, steelyard_edge.agent, steelyard_edge.cli; print({'torch', 'django', 'huggingface_hub'} & set(sys.modules))"
+    heavy = "{'torch', 'django', 'huggingface_hub'}"
+    script = f"import sys, steelyard_edge.agent, steelyard_edge.cli; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-

@@ -81,7 +81,7 @@ def test_copy_delete_and_history(api, folder):
     ]
     api.create_commit("lab/edits", operations, commit_message="Tidy up")
     assert sorted(api.list_repo_files("lab/edits")) == ["README.md", "copy.bin", "copy.txt"]
-    assert [one.title for one in api.list_repo_commits("lab/edits")][0] == "Tidy up"
+    assert api.list_repo_commits("lab/edits")[0].title == "Tidy up"
     assert "sub/small.txt" in api.list_repo_files("lab/edits", revision="v1")
 
 
@@ -123,7 +123,12 @@ def test_repositories_are_made_listed_moved_and_deleted(api):
 
 def test_errors_are_the_clients_own(api, installation):
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     api.create_repo("lab/errors", exist_ok=True)
     api.upload_file(path_or_fileobj=b"1", path_in_repo="a", repo_id="lab/errors")
@@ -181,7 +186,8 @@ def test_transformers_saves_and_loads_by_name_and_by_alias(installation):
         """
 import json, torch, steelyard
 from transformers import AutoModelForImageClassification, ResNetConfig, ResNetForImageClassification
-config = ResNetConfig(num_channels=1, embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=2)
+sizes = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+config = ResNetConfig(num_channels=1, num_labels=2, **sizes)
 models = [ResNetForImageClassification(config) for _ in range(2)]
 models[0].push_to_hub("lab/tiny")
 steelyard.connect().promote("lab/tiny@v1", "production")

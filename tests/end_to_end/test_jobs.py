@@ -11,6 +11,7 @@ import time
 import pytest
 
 import steelyard
+from steelyard.client import LogLine
 from steelyard_contracts.errors import GateRefusedError
 from steelyard_contracts.jobs import JobState
 
@@ -72,7 +73,9 @@ def compute_processes(installation):
         int(pid) for pid, parent, args in rows
         if "steelyard_workers.celery_entry" in args and int(parent) == installation.process.pid
     ]  # fmt: skip
-    children = [int(pid) for pid, parent, args in rows if "steelyard_workers.run_job" in args and int(parent) in workers]
+    children = [
+        int(pid) for pid, parent, args in rows if "steelyard_workers.run_job" in args and int(parent) in workers
+    ]
     return workers, children
 
 
@@ -85,7 +88,7 @@ def epochs_in(hub, job):
 
 
 def all_lines(hub, job):
-    lines = []
+    lines: list[LogLine] = []
     while more := hub.logs(job.id, after=lines[-1].id if lines else 0):
         lines += more
     return lines

@@ -7,7 +7,6 @@ import pytest
 from pydantic import BaseModel
 
 import steelyard
-from steelyard import transport as module
 from steelyard.settings import Credentials, credentials_file, find_credentials, keep_credentials
 from steelyard.transport import Transport
 from steelyard_contracts.errors import AuthenticationError, ForbiddenError, SteelyardError, UnavailableError
@@ -19,7 +18,7 @@ class Thing(BaseModel):
 
 def transport_to(answers, monkeypatch, patience=30):
     """A transport whose server gives these answers, one after the other; exceptions are raised."""
-    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    monkeypatch.setattr("steelyard.transport.time.sleep", lambda _: None)
     seen = []
 
     def handle(request):

@@ -68,5 +68,7 @@ def test_known_answers_are_what_the_file_says(made):
 
 
 def test_a_dataset_with_unknown_labels_is_refused(pictures):
-    with pytest.raises(DatasetUnusableError, match="labels that this model does not know: plain. It knows: across, down"):
+    with pytest.raises(
+        DatasetUnusableError, match="labels that this model does not know: plain. It knows: across, down"
+    ):
         validation_split(pictures["lab/three"], labels=LABELS, channels=1, size=16)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset, token_for
 
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.models import AuditRow
 from steelyard_platform.accounts.permissions import Scope
-from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset, token_for
 
 pytestmark = pytest.mark.django_db
 
@@ -59,7 +59,8 @@ def test_a_malformed_request_says_what_was_wrong(call):
 
 def test_lists_come_in_pages_that_miss_and_double_nothing(call, team, owner):
     names = {f"{make_repository(team, owner, f'm{number}')}" for number in range(7)}
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = call("GET", f"/models?limit=3&cursor={cursor}").json()
         assert len(page["items"]) <= 3

@@ -9,6 +9,7 @@ import pytest
 import time_machine
 from django.conf import settings
 from django.utils import timezone
+from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
 
 from steelyard_contracts.digests import sha256_of
 from steelyard_contracts.errors import (
@@ -36,9 +37,10 @@ from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.permissions import Action, Actor, Scope
 from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user
 from steelyard_platform.jobs import series, services
-from steelyard_platform.jobs.models import Job, LogLine as LogRow, MetricPoint as PointRow
+from steelyard_platform.jobs.models import Job
+from steelyard_platform.jobs.models import LogLine as LogRow
+from steelyard_platform.jobs.models import MetricPoint as PointRow
 from steelyard_platform.storage.services import object_store
-from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
 
 pytestmark = pytest.mark.django_db
 WORKER = Actor(name="worker", scope=Scope.WORKER)
@@ -209,7 +211,7 @@ def test_a_queued_job_is_cancelled_at_once_and_a_running_one_told_at_its_heartbe
 def test_an_attempt_learns_what_the_former_one_committed(job, owner, team):
     from steelyard_platform.repos.models import Repository
 
-    _, actor = claim(job)
+    claim(job)
     output = Repository.objects.select_related("team").get(pk=Job.objects.get(pk=job.pk).repository)
     version = commit_files(output, owner, {"w": b"1"})
     type(version).objects.filter(pk=version.pk).update(job=job.pk)
