@@ -39,7 +39,7 @@ def steelyard(var: Path) -> tuple[float, float]:
     from django.core.management import call_command
 
     from steelyard_contracts.refs import RepositoryKind
-    from steelyard_platform.accounts.permissions import Actor, Scope
+    from steelyard_platform.accounts.permissions import OPERATOR
     from steelyard_platform.accounts.services import create_user
     from steelyard_platform.accounts.tokens import actor_for_user
     from steelyard_platform.repos import commits
@@ -47,8 +47,7 @@ def steelyard(var: Path) -> tuple[float, float]:
     from steelyard_platform.repos.services import create_repository
 
     call_command("migrate", verbosity=0)
-    operator = Actor(name="operator", scope=Scope.ADMIN, is_superuser=True)
-    user = create_user(username="bench", password=None, actor=operator)
+    user = create_user(username="bench", password=None, actor=OPERATOR)
     actor, team = actor_for_user(user), user.teams.get()
 
     def commit(repository: object, files: dict[str, bytes]) -> None:

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts import services as accounts
 from steelyard_platform.accounts.models import Team, User
-from steelyard_platform.accounts.permissions import Actor, Scope
+from steelyard_platform.accounts.permissions import OPERATOR, Scope
 from steelyard_platform.accounts.tokens import actor_for_user, issue_token
 from steelyard_platform.repos import commits
 from steelyard_platform.repos.blobs import Pack
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.services import create_repository
 
-OPERATOR = Actor(name="operator", scope=Scope.ADMIN, is_superuser=True)
 _numbers = itertools.count(1)
 
 

@@ -96,6 +96,8 @@ class Actor:
 
 
 ANONYMOUS = Actor()
+# Whoever has a shell on the server: management commands act as this.
+OPERATOR = Actor(name="operator", scope=Scope.ADMIN, is_superuser=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,3 +47,18 @@ def test_the_signing_secret_is_made_once_and_kept_private(monkeypatch, tmp_path)
     first = Environment().secret()
     assert Environment().secret() == first
     assert (tmp_path / "keys" / "secret.key").stat().st_mode & 0o077 == 0
+
+
+def test_the_compose_file_names_real_settings_and_holds_no_secret():
+    import re
+
+    import yaml
+
+    text = (DOCUMENT.parents[1] / "docker-compose.yml").read_text()
+    composed = yaml.safe_load(text)
+    assert {"web", "light", "beat", "compute", "db", "queue", "s3"} <= composed["services"].keys()
+    named = set(re.findall(r"^    STEELYARD_([A-Z0-9_]+):", text, re.MULTILINE))
+    assert named <= {name.upper() for name in Environment.model_fields}
+    secrets = re.findall(r"^\s+\w*(?:SECRET_KEY|PASSWORD|TOKEN)\w*: (.*)$", text, re.MULTILINE)
+    assert secrets
+    assert all(value.startswith("${") for value in secrets)

@@ -10,11 +10,9 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from steelyard_contracts.errors import SteelyardError
 from steelyard_platform.accounts.models import Team, User
-from steelyard_platform.accounts.permissions import Actor, Scope
+from steelyard_platform.accounts.permissions import OPERATOR, Scope
 from steelyard_platform.accounts.services import create_team, create_user
 from steelyard_platform.accounts.tokens import issue_token
-
-_OPERATOR = Actor(name="operator", scope=Scope.ADMIN, is_superuser=True)
 
 
 class Command(BaseCommand):
@@ -33,7 +31,7 @@ class Command(BaseCommand):
         try:
             user = self._user(options["user"], options["password"])
             if options["team"] and not Team.objects.filter(name__iexact=options["team"]).exists():
-                create_team(name=options["team"], owner=user, actor=_OPERATOR)
+                create_team(name=options["team"], owner=user, actor=OPERATOR)
         except SteelyardError as error:
             self.stderr.write(str(error))
             raise SystemExit(1) from error
@@ -46,7 +44,7 @@ class Command(BaseCommand):
         if known is not None:
             return known
         chosen = password or secrets.token_urlsafe(12)
-        user = create_user(username=username, password=chosen, actor=_OPERATOR, is_superuser=True)
+        user = create_user(username=username, password=chosen, actor=OPERATOR, is_superuser=True)
         if password is None:
             self.stdout.write(f"password of {username}: {chosen}")
         return user
