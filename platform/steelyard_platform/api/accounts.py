@@ -15,7 +15,8 @@ from steelyard_platform.accounts.models import AuditRow, Team, Token, User
 from steelyard_platform.accounts.permissions import Action, Actor, Role, Scope, demand
 from steelyard_platform.accounts.services import create_team, set_role, team_named
 from steelyard_platform.accounts.tokens import issue_token, revoke_token
-from steelyard_platform.api.paging import DEFAULT_LIMIT, Page, page_of
+from steelyard_platform.api.paging import Page
+from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
 
 router = Router(tags=["accounts"])
 

@@ -21,9 +21,10 @@ from steelyard_contracts.refs import parse_ref
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Action, demand
 from steelyard_platform.accounts.services import team_named
-from steelyard_platform.api.paging import DEFAULT_LIMIT, Page, page_of
+from steelyard_platform.api.paging import Page
 from steelyard_platform.fleet import services
 from steelyard_platform.fleet.models import Device, Release, Rollout
+from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
 from steelyard_platform.repos.queries import find_version
 
 router = Router(tags=["fleet"])

@@ -12,9 +12,10 @@ from steelyard_contracts.jobs import JobRequest, JobState, JobView
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action, may
-from steelyard_platform.api.paging import DEFAULT_LIMIT, Page, page_of
+from steelyard_platform.api.paging import Page
 from steelyard_platform.jobs import series, services
 from steelyard_platform.jobs.models import Job, LogLine
+from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
 
 router = Router(tags=["jobs"])
 _LOG_PAGE = 1000

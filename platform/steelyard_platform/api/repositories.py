@@ -17,10 +17,11 @@ from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.accounts.services import team_named
-from steelyard_platform.api.paging import DEFAULT_LIMIT, Page, page_of
+from steelyard_platform.api.paging import Page
 from steelyard_platform.datasets.services import summary_of
 from steelyard_platform.repos import services
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository, Version
+from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
 from steelyard_platform.repos.queries import find_repository, search, visible_repositories
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge

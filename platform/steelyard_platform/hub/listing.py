@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from datetime import datetime
-
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from steelyard_contracts.errors import InvalidInputError
@@ -15,10 +11,10 @@ from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.hub.http import hub_view, page_response
 from steelyard_platform.hub.records import repository_record
 from steelyard_platform.repos.models import Repository
+from steelyard_platform.repos.paging import page_of
 from steelyard_platform.repos.queries import search, visible_repositories
 
 _PAGE = 100
-_MAX_PAGE = 1000
 # What cannot be sorted by (likes, downloads, trends are not counted here) is sorted by the last change.
 _SORTS = {"createdAt": "created_at", "created_at": "created_at"}
 _DEFAULT_SORT = "updated_at"
@@ -28,10 +24,8 @@ _DEFAULT_SORT = "updated_at"
 def list_repositories(request: HttpRequest, kind: RepositoryKind) -> HttpResponseBase:
     rows = _filtered(request, visible_repositories(api_actor(request)).filter(kind=kind))
     field = _SORTS.get(request.GET.get("sort", ""), _DEFAULT_SORT)
-    limit = _limit(request)
-    found = list(_after(request, rows, field).order_by(f"-{field}", "-pk")[: limit + 1])
-    cursor = _cursor(found[limit - 1], field) if len(found) > limit else None
-    return page_response(request, [repository_record(row) for row in found[:limit]], cursor)
+    found, cursor = page_of(rows, field=field, cursor=request.GET.get("cursor"), limit=_limit(request))
+    return page_response(request, [repository_record(row) for row in found], cursor)
 
 
 @hub_view("GET")
@@ -54,20 +48,4 @@ def _limit(request: HttpRequest) -> int:
     text = request.GET.get("limit", str(_PAGE))
     if not text.isdigit():
         raise InvalidInputError(f"The limit must be a number, not {text!r}.", field="limit")
-    return max(1, min(int(text), _MAX_PAGE))
-
-
-def _after(request: HttpRequest, rows: QuerySet[Repository], field: str) -> QuerySet[Repository]:
-    cursor = request.GET.get("cursor")
-    if not cursor:
-        return rows
-    try:
-        moment, _, key = base64.urlsafe_b64decode(cursor).decode().partition("|")
-        before = datetime.fromisoformat(moment)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInputError(f"{cursor!r} is no cursor of this list; begin again without one.") from error
-    return rows.filter(Q(**{f"{field}__lt": before}) | Q(**{field: before, "pk__lt": key}))
-
-
-def _cursor(row: Repository, field: str) -> str:
-    return base64.urlsafe_b64encode(f"{getattr(row, field).isoformat()}|{row.pk}".encode()).decode()
+    return int(text)
