@@ -12,6 +12,13 @@
   const chartOf = (series) => series.split("/").pop();
   const charts = new Map();
 
+  const height = 240;
+  const widthOf = (holder) => Math.max(holder.clientWidth - 44, 200);
+
+  // What people look at first stands first.
+  const order = ["loss", "accuracy"];
+  const rank = (name) => (order.includes(name) ? order.indexOf(name) : order.length);
+
   const axis = () => ({
     stroke: colour("--quiet"),
     grid: { stroke: colour("--line"), width: 1 },
@@ -37,19 +44,10 @@
       return;
     }
     if (known) known.plot.destroy();
-    let holder = document.getElementById(`chart-${name}`);
-    if (!holder) {
-      holder = document.createElement("div");
-      holder.className = "card";
-      holder.id = `chart-${name}`;
-      const title = document.createElement("h2");
-      title.textContent = name.replaceAll("_", " ");
-      holder.append(title);
-      document.getElementById("charts").append(holder);
-    }
+    const holder = holderOf(name);
     const options = {
-      width: Math.max(holder.clientWidth - 44, 260),
-      height: 240,
+      width: widthOf(holder),
+      height,
       scales: { x: { time: false } },
       axes: [axis(), { ...axis(), size: 62 }],
       series: [
@@ -63,7 +61,30 @@
         })),
       ],
     };
-    charts.set(name, { plot: new uPlot(options, align(group), holder), count: group.length, holder });
+    charts.set(name, { plot: new uPlot(options, align(group), holder), count: group.length });
+  }
+
+  // A chart's card, which tells its chart whenever it gets wider or narrower.
+  const resized = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const chart = charts.get(target.dataset.chart);
+      if (chart) chart.plot.setSize({ width: widthOf(target), height });
+    }
+  });
+
+  function holderOf(name) {
+    const known = document.getElementById(`chart-${name}`);
+    if (known) return known;
+    const holder = document.createElement("div");
+    holder.className = "card";
+    holder.id = `chart-${name}`;
+    holder.dataset.chart = name;
+    const title = document.createElement("h2");
+    title.textContent = name.replaceAll("_", " ");
+    holder.append(title);
+    document.getElementById("charts").append(holder);
+    resized.observe(holder);
+    return holder;
   }
 
   async function showCharts() {
@@ -75,7 +96,9 @@
         groups.set(name, [...(groups.get(name) || []), series]);
       }
       document.getElementById("no-metrics").hidden = groups.size > 0;
-      groups.forEach((group, name) => draw(name, group));
+      const names = [...groups.keys()].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
+      names.forEach(holderOf); // all cards first: each takes its share of the row before a chart is drawn in it
+      names.forEach((name) => draw(name, groups.get(name)));
       if (answer.final) return;
     } catch (error) {
       console.warn("the charts could not be refreshed", error);
@@ -101,9 +124,6 @@
     setTimeout(showLog, pause);
   }
 
-  window.addEventListener("resize", () => {
-    charts.forEach(({ plot, holder }) => plot.setSize({ width: Math.max(holder.clientWidth - 44, 260), height: 240 }));
-  });
   showCharts();
   showLog();
 })();

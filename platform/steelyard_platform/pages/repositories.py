@@ -103,7 +103,7 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
     edges = LineageEdge.objects.select_related("source__repository__team", "target__repository__team")
     context = _context(request, repository, "versions") | {
         "version": found,
-        "evaluations": _evaluations(found),
+        "evaluations": _newest_of_each_place(_evaluations(found)),
         "made_from": edges.filter(target=found).order_by("pk")[:_PAGE],
         "led_to": edges.filter(source=found).order_by("pk")[:_PAGE],
         "variants": Branch.objects.filter(base=found, head__isnull=False).select_related("head"),
@@ -185,6 +185,14 @@ def compared(left: Version, right: Version) -> list[ComparedTable]:
         )
         for place in sorted({*ours, *theirs})
     ]
+
+
+def _newest_of_each_place(rows: list[Evaluation]) -> list[Evaluation]:
+    """One evaluation for each dataset version, split and runtime; `rows` come newest first."""
+    found: dict[tuple[int, str, str], Evaluation] = {}
+    for row in rows:
+        found.setdefault((row.dataset_id, row.split, row.runtime), row)
+    return list(found.values())
 
 
 def _by_place(version: Version) -> dict[str, dict[str, float]]:

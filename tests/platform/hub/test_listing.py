@@ -1,0 +1,54 @@
+"""Lists in the Hub's manner: a bare JSON list, and the next page's address in `Link`."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from steelyard_platform.repos.card import refresh_card
+from tests.support.factories import commit_files, make_repository, make_team, make_user, token_for
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def owner():
+    return make_user()
+
+
+@pytest.fixture
+def team(owner):
+    return make_team(owner)
+
+
+@pytest.fixture
+def get(client, owner):
+    authorization = f"Bearer {token_for(owner)}"
+    return lambda address: client.get(address, HTTP_AUTHORIZATION=authorization)
+
+
+def test_pages_are_followed_by_absolute_addresses(get, team, owner):
+    expected = {str(make_repository(team, owner, f"m{number}")) for number in range(5)}
+    address, seen = "/api/models?limit=2&search=m", []
+    while address:
+        answer = get(address)
+        seen += [item["id"] for item in answer.json()]
+        link = re.fullmatch(r'<(http://testserver[^>]+)>; rel="next"', answer.headers.get("Link", ""))
+        address = link.group(1).removeprefix("http://testserver") if link else ""
+    assert len(seen) == 5
+    assert set(seen) == expected
+
+
+def test_cards_can_be_filtered_by(get, team, owner):
+    for name, card in (("one", b"---\nlicense: mit\ntags: [vision]\n---\n"), ("two", b"---\nlicense: mit\n---\n")):
+        repository = make_repository(team, owner, name)
+        refresh_card(repository, commit_files(repository, owner, {"README.md": card}))
+    assert [item["id"] for item in get("/api/models?filter=vision&filter=license:mit").json()] == [f"{team}/one"]
+    assert len(get(f"/api/models?author={team}&filter=license:mit").json()) == 2
+    assert get("/api/models?author=nobody").json() == []
+
+
+def test_a_bad_cursor_or_limit_is_said_to_be_one(get):
+    assert "is no cursor of this list" in get("/api/models?cursor=x").json()["error"]
+    assert "The limit must be a number" in get("/api/models?limit=many").json()["error"]
