@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.support import services
 from tests.support.installations import RunningInstallation
 from tests.support.s3 import S3Server

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from tests.support import services
-from tests.support.installations import PASSWORD
 
 from steelyard_contracts.jobs import JobState
+from tests.support import services
+from tests.support.installations import PASSWORD
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.service("chromium"), pytest.mark.timeout(240)]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.support import services
-from tests.support.installations import RunningInstallation
 
 import steelyard
 from steelyard_contracts.jobs import JobState
+from tests.support import services
+from tests.support.installations import RunningInstallation
 
 pytestmark = [
     pytest.mark.end_to_end,

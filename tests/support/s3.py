@@ -41,7 +41,7 @@ class S3Server:
             str(weed()), "server", f"-dir={(self.folder / 'data').resolve()}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}", "-s3",
             f"-s3.port={s3}", f"-s3.config={config.resolve()}", "-master.telemetry=false", "-s3.port.iceberg=0",
-            "-s3.port.lance=0", "-master.volumeSizeLimitMB=1024", "-volume.max=0", "-master.electionTimeout=2s",
+            "-s3.port.lance=0", "-master.volumeSizeLimitMB=128", "-volume.max=0", "-master.electionTimeout=2s",
         ]  # fmt: skip
         with (self.folder / "weed.log").open("ab") as log:
             self._process = subprocess.Popen(

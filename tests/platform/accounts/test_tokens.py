@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.utils import timezone
-from tests.support.factories import make_team, make_user
 
 from steelyard_contracts.errors import AlreadyExistsError, AuthenticationError, InvalidNameError, TokenExpiredError
 from steelyard_platform.accounts.models import AuditRow, Token
 from steelyard_platform.accounts.permissions import OPERATOR, Action, Role, Scope
 from steelyard_platform.accounts.services import create_user, set_role
 from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user, issue_token, revoke_token
+from tests.support.factories import make_team, make_user
 
 pytestmark = pytest.mark.django_db
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset, token_for
 
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.models import AuditRow
 from steelyard_platform.accounts.permissions import Scope
+from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset, token_for
 
 pytestmark = pytest.mark.django_db
 

@@ -11,9 +11,9 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from hypothesis import HealthCheck
 from schemathesis.core.result import Ok
-from tests.support.factories import make_user, token_for
 
 from steelyard_platform.config.wsgi import application
+from tests.support.factories import make_user, token_for
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore")]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 
 import pytest
-from tests.support.factories import commit_files, make_repository, make_team, make_user
 
 from steelyard_contracts.errors import (
     AlreadyExistsError,
@@ -30,6 +29,7 @@ from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user,
 from steelyard_platform.fleet import services
 from steelyard_platform.fleet.models import Device, Rollout
 from steelyard_platform.weights.services import add_gate
+from tests.support.factories import commit_files, make_repository, make_team, make_user
 
 pytestmark = pytest.mark.django_db
 

@@ -6,10 +6,10 @@ import base64
 import json
 
 import pytest
-from tests.support.factories import commit_files, make_repository, make_team, make_user, token_for
 
 from steelyard_contracts.digests import sha256_of
 from steelyard_platform.repos.models import BlobHolder, Version
+from tests.support.factories import commit_files, make_repository, make_team, make_user, token_for
 
 pytestmark = pytest.mark.django_db
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.support.factories import commit_files, make_repository, make_team, make_user, token_for
 
 from steelyard_platform.repos.card import refresh_card
+from tests.support.factories import commit_files, make_repository, make_team, make_user, token_for
 
 pytestmark = pytest.mark.django_db
 

@@ -9,7 +9,6 @@ import pytest
 import time_machine
 from django.conf import settings
 from django.utils import timezone
-from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
 
 from steelyard_contracts.digests import sha256_of
 from steelyard_contracts.errors import (
@@ -41,6 +40,7 @@ from steelyard_platform.jobs.models import Job
 from steelyard_platform.jobs.models import LogLine as LogRow
 from steelyard_platform.jobs.models import MetricPoint as PointRow
 from steelyard_platform.storage.services import object_store
+from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
 
 pytestmark = pytest.mark.django_db
 WORKER = Actor(name="worker", scope=Scope.WORKER)

@@ -7,7 +7,6 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import strategies as st
-from tests.support.factories import commit_files, make_repository, make_team, make_user
 
 from steelyard_contracts.errors import (
     BlobMissingError,
@@ -22,6 +21,7 @@ from steelyard_platform.repos import commits, services, tree
 from steelyard_platform.repos.blobs import read_blob
 from steelyard_platform.repos.models import Entry, Version
 from steelyard_platform.repos.revisions import resolve
+from tests.support.factories import commit_files, make_repository, make_team, make_user
 
 pytestmark = pytest.mark.django_db
 

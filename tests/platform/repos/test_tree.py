@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.factories import commit_files, make_repository, make_team, make_user
 
 from steelyard_contracts.errors import EntryNotFoundError
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.models import Entry
+from tests.support.factories import commit_files, make_repository, make_team, make_user
 
 pytestmark = pytest.mark.django_db
 

@@ -40,12 +40,12 @@ class Http:
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.service("s3"))])
-def store(request, tmp_path):
+def store(request):
     if request.param == "folder":
         yield object_store()
     else:
-        bucket = "t" + hashlib.sha256(str(tmp_path).encode()).hexdigest()[:20]
-        yield request.getfixturevalue("s3_server").store(bucket)
+        # One bucket for all: each test has keys of its own, and the server sets space aside for every bucket.
+        yield request.getfixturevalue("s3_server").store("suite")
 
 
 def content(store, key, start=0, end=None):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
 
 from steelyard_contracts.errors import ForbiddenError, GateRefusedError
 from steelyard_contracts.jobs import EvaluationReport
@@ -15,6 +14,7 @@ from steelyard_platform.accounts.tokens import actor_for_user
 from steelyard_platform.repos.models import Alias, AliasMove
 from steelyard_platform.repos.services import protect_alias
 from steelyard_platform.weights.services import add_gate, promote_version, record_evaluation
+from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
 
 pytestmark = pytest.mark.django_db
 
