@@ -86,7 +86,9 @@ def pip(*arguments: str) -> None:
     # --no-compile: Python compiles what it imports; compiling everything would take 300 MB more.
     options = ["--disable-pip-version-check", "--quiet", "--no-compile", "--constraint", str(CONSTRAINTS)]
     command = [str(PYTHON), "-m", "pip", *arguments, *options]
-    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+    # setuptools warns of folders named like packages; they are the packages.
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}  # noqa: TID251 - as above
+    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
         sys.exit("The installation failed: see the lines above. Run the same command again once that is mended.")
 
 

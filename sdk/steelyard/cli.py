@@ -342,10 +342,16 @@ def _follow(client: Client, job: JobView, *, wait: bool) -> None:
         )
     if final.state is JobState.SUCCEEDED:
         for name, value in final.result.items():
-            out.print(f"  {name}: {value}")
+            out.print(f"  {name}: {_result(value)}", highlight=False)
         return
     err.print(f"[bold red]{final.state}:[/] {final.error or final.message}", highlight=False)
     sys.exit(1)
+
+
+def _result(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_result(part)}" for name, part in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _show_rollout(rollout: RolloutView) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,8 @@ class Files:
         # ago (transformers imports it), so it is told here.
         constants.HF_HUB_DISABLE_XET = True
         constants.HF_HUB_DISABLE_TELEMETRY = True
+        # It would advise, at every larger folder, to install what was just switched off.
+        logging.getLogger("huggingface_hub.hf_api").setLevel(logging.ERROR)
 
         if self._quiet:
             disable_progress_bars()
