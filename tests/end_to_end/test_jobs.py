@@ -142,6 +142,8 @@ def test_the_command_line_walks_the_story(installation, dataset, stripes, tmp_pa
     def run(*arguments, check=True):
         return installation.run("steelyard", *arguments, check=check)
 
+    run("login", "--url", installation.url, "--token", installation.token)
+    assert "lab: administrator" in run("whoami").stdout
     run("push", str(stripes), "datasets:/lab/by-cli", "-m", "Stripes")
     run("train", "lab/by-cli", "lab/cli-reader", "--epochs", "1", "--batch-size", "8")
     assert "validation" not in run("show", "lab/cli-reader@v1").stderr

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
 
 from steelyard_contracts.errors import AuthenticationError
 from steelyard_platform.accounts.models import User
@@ -14,19 +13,6 @@ from steelyard_platform.accounts.permissions import ANONYMOUS, Actor
 from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class ActorMiddleware:
-    """Only notes where the actor comes from; `actor_of` finds out who it is when a view asks."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        # A token is its own proof: no other site can make a browser send it.
-        if "HTTP_AUTHORIZATION" in request.META:
-            request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]  # noqa: SLF001 - Django's own switch
-        return self.get_response(request)
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -58,7 +44,7 @@ def _secret_in(request: HttpRequest) -> str | None:
     match scheme.lower():
         case "":
             return None
-        case "bearer":
+        case "bearer" if value.strip():
             return value.strip()
         case "basic":
             return _password_of_basic(value)

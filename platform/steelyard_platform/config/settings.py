@@ -44,7 +44,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "steelyard_platform.accounts.authentication.ActorMiddleware",
 ]
 
 ROOT_URLCONF = "steelyard_platform.config.urls"

@@ -17,7 +17,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from steelyard_contracts.digests import checked
-from steelyard_contracts.errors import ConflictError, ForbiddenError, LeaseLostError, NotFoundError
+from steelyard_contracts.errors import ConflictError, ForbiddenError, LeaseLostError, NotFoundError, SteelyardError
 from steelyard_contracts.jobs import (
     CheckpointOffer,
     CheckpointView,
@@ -75,21 +75,16 @@ def claim_job(*, job_id: UUID, worker: str, actor: Actor) -> Claim:
     """
     if actor.scope is not Scope.WORKER:
         raise ForbiddenError("Jobs are claimed with a worker's token.")
-    now = timezone.now()
-    free = Q(state=JobState.QUEUED) | Q(state=JobState.RUNNING, lease_expires_at__lt=now)
-    with transaction.atomic():
-        claimed = Job.objects.filter(free, pk=job_id, cancel_requested_at=None, attempt__lt=_max_attempts()).update(
-            state=JobState.RUNNING,
-            attempt=F("attempt") + 1,
-            worker=worker,
-            lease_expires_at=now + _lease(),
-            started_at=now,
-            message="starting",
-        )
-        if not claimed:
-            raise ConflictError("This job is claimed by another worker, or has ended.", job=str(job_id))
-        job = Job.objects.select_related("team", "token").get(pk=job_id)
-        secret = _hand_over_lease(job)
+    try:
+        with transaction.atomic():
+            job, secret = _take(job_id, worker)
+    except ConflictError:
+        raise
+    except SteelyardError as error:
+        # What it names is gone, or its requester may no longer use it: trying again would find the same.
+        ended = {"state": JobState.FAILED, "finished_at": timezone.now(), "error": str(error), "message": ""}
+        Job.objects.filter(pk=job_id, state=JobState.QUEUED).update(**ended)
+        raise ConflictError(f"This job cannot be done any more: {error}", job=str(job_id)) from error
     committed = [
         CommittedVersion(repository=one.repository.full_name, version=one.label, branch=one.branch.name)
         for one in versions_of_job(job.pk)
@@ -104,6 +99,24 @@ def claim_job(*, job_id: UUID, worker: str, actor: Actor) -> Claim:
         checkpoint=checkpoint_of(job),
         committed=committed,
     )
+
+
+def _take(job_id: UUID, worker: str) -> tuple[Job, str]:
+    """The job, now running, and its token. Raises: ConflictError when it is not free."""
+    now = timezone.now()
+    free = Q(state=JobState.QUEUED) | Q(state=JobState.RUNNING, lease_expires_at__lt=now)
+    claimed = Job.objects.filter(free, pk=job_id, cancel_requested_at=None, attempt__lt=_max_attempts()).update(
+        state=JobState.RUNNING,
+        attempt=F("attempt") + 1,
+        worker=worker,
+        lease_expires_at=now + _lease(),
+        started_at=now,
+        message="starting",
+    )
+    if not claimed:
+        raise ConflictError("This job is claimed by another worker, or has ended.", job=str(job_id))
+    job = Job.objects.select_related("team", "token").get(pk=job_id)
+    return job, _hand_over_lease(job)
 
 
 def _hand_over_lease(job: Job) -> str:
@@ -192,6 +205,7 @@ def finish_job(*, job_id: UUID, actor: Actor, finish: Finish) -> Job:
     """Ends the job, once; a failure that may pass is queued again. Raises: LeaseLostError."""
     job = held_job(job_id, actor)
     again = finish.state is JobState.FAILED and finish.retryable and job.attempt < _max_attempts()
+    again = again and job.cancel_requested_at is None
     with transaction.atomic():
         ended = Job.objects.filter(pk=job.pk, token_id=actor.token_id, state=JobState.RUNNING)
         if again:
@@ -235,6 +249,9 @@ def cancel_job(*, job: Job, actor: Actor) -> Job:
 def requeue_lost_jobs() -> int:
     """Leases that ended: queued again, or lost when the attempts are used up. Returns how many."""
     now = timezone.now()
+    # Cancelled in the moment it was queued again: nobody would ever claim it.
+    stuck = Job.objects.filter(state=JobState.QUEUED, cancel_requested_at__isnull=False)
+    stuck.update(state=JobState.CANCELLED, finished_at=now, message="cancelled")
     expired = Job.objects.select_related("token").filter(state=JobState.RUNNING, lease_expires_at__lt=now)
     count = 0
     for job in expired[:100]:
@@ -244,8 +261,11 @@ def requeue_lost_jobs() -> int:
                 continue
             if job.token is not None:
                 revoke_token(job.token)
-            if job.cancel_requested_at is None and job.attempt < _max_attempts():
+            goes_on = job.cancel_requested_at is None and job.attempt < _max_attempts()
+            if goes_on:
                 doorbell.ring_after_commit(job.pk)
+        if not goes_on:
+            _drop_checkpoints(Checkpoint.objects.filter(job=job))
         count += 1
     return count
 

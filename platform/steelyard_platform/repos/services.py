@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
 from django.utils import timezone
 
 from steelyard_contracts.errors import (
@@ -46,7 +47,10 @@ def delete_repository(*, repository: Repository, actor: Actor) -> None:
     demand(actor, Action.MANAGE, repository.resource)
     Alias.objects.filter(repository=repository).delete()
     name, kind = repository.full_name, repository.kind
-    repository.delete()
+    try:
+        repository.delete()
+    except ProtectedError as error:
+        raise ConflictError(f"{name} was released to devices; what they run is kept.") from error
     audit.record(actor, "delete repository", name, kind=kind)
 
 
@@ -110,7 +114,10 @@ def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
     versions = Version.objects.filter(branch=branch)
     if Alias.objects.filter(version__in=versions).exists() or Branch.objects.filter(base__in=versions).exists():
         raise ConflictError(f"An alias or another branch stands on the branch {name!r}; move or delete that first.")
-    branch.delete()
+    try:
+        branch.delete()
+    except ProtectedError as error:
+        raise ConflictError(f"A version of the branch {name!r} was released to devices and is kept.") from error
     audit.record(actor, "delete branch", repository.full_name, branch=name)
 
 

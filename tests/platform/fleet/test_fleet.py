@@ -28,6 +28,8 @@ from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE, Envelo
 from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user, new_secret
 from steelyard_platform.fleet import services
 from steelyard_platform.fleet.models import Device, Rollout
+from steelyard_platform.repos.models import Version
+from steelyard_platform.repos.services import delete_repository
 from steelyard_platform.weights.services import add_gate
 from tests.support.factories import commit_files, make_repository, make_team, make_user
 
@@ -166,6 +168,13 @@ def test_a_device_reads_only_what_it_was_offered(version, owner, enrolment):
         services.release_file(release.pk, MODEL_FILE, second)
     with pytest.raises(NotFoundError, match="has no file 'README.md'"):
         services.release_file(release.pk, "README.md", first)
+
+
+def test_what_devices_run_cannot_be_deleted(version, owner):
+    release_of(version, owner)
+    with pytest.raises(ConflictError, match="was released to devices; what they run is kept"):
+        delete_repository(repository=version.repository, actor=actor_for_user(owner))
+    assert Version.objects.filter(pk=version.pk).exists()
 
 
 def test_reports_out_of_order_are_refused(version, owner, enrolment):

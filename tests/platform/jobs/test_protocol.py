@@ -39,6 +39,7 @@ from steelyard_platform.jobs import series, services
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.jobs.models import LogLine as LogRow
 from steelyard_platform.jobs.models import MetricPoint as PointRow
+from steelyard_platform.repos.services import delete_repository
 from steelyard_platform.storage.services import object_store
 from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
 
@@ -219,6 +220,22 @@ def test_an_attempt_learns_what_the_former_one_committed(job, owner, team):
         services.requeue_lost_jobs()
         again, _ = claim(job)
     assert [(one.repository, one.version, one.branch) for one in again.committed] == [(f"{team}/reader", "v1", "main")]
+
+
+def test_a_job_whose_data_is_gone_fails_with_the_reason(job, owner, dataset):
+    delete_repository(repository=dataset.repository, actor=actor_for_user(owner))
+    with pytest.raises(ConflictError, match="This job cannot be done any more: There is no dataset"):
+        claim(job)
+    failed = Job.objects.get(pk=job.pk)
+    assert failed.state == JobState.FAILED
+    assert failed.error.startswith("There is no dataset")
+
+
+def test_a_cancelled_job_is_not_tried_again(job, owner):
+    _, worker = claim(job)
+    services.cancel_job(job=job, actor=actor_for_user(owner))
+    lost = Finish(state=JobState.FAILED, error="The network is gone.", retryable=True)
+    assert services.finish_job(job_id=job.pk, actor=worker, finish=lost).state == JobState.FAILED
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,16 @@ def test_a_wrong_password_says_so_and_after_many_the_door_is_shut(client, owner)
     assert "Too many tries" in answer.content.decode()
 
 
+def test_a_form_from_another_site_is_refused(repository, owner):
+    from django.test import Client
+
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(owner)
+    for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer x"}):
+        answer = client.post(f"/{repository}/versions/v1/promote", {"alias": "production"}, headers=headers)
+        assert answer.status_code == 403
+
+
 def test_signing_in_leads_to_no_other_host(client, owner):
     data = {"username": owner.username, "password": "a long enough password", "next": "https://elsewhere.example/"}
     assert client.post("/login", data).headers["Location"] == "/"
