@@ -23,7 +23,7 @@ demo: install ## The whole loop on real pictures, then the dashboard until Ctrl-
 	@$(BIN)/python -m steelyard_demo $(ARGS)
 
 run: install ## An empty installation for real use: make run PORT=8000 VAR=./var
-	@STEELYARD_VAR=$(VAR) exec $(BIN)/python manage.py serve --port $(PORT)
+	@STEELYARD_VAR="$(VAR)" exec $(BIN)/python manage.py serve --port $(PORT)
 
 test: .venv/.installed-dev ## Every test; those that need a missing service are skipped with one line, or fail with REQUIRE_SERVICES=1
 	@$(BIN)/python -m tests.support.on_postgresql
@@ -46,5 +46,5 @@ format: .venv/.installed-dev ## Let the formatter and the safe fixes run
 bench: .venv/.installed-dev ## What a commit costs: three files onto a hundred thousand
 	@$(BIN)/python -m benchmarks.commit_cost
 
-clean: ## Remove the environment and everything the commands wrote
-	rm -rf .venv var
+clean: ## Remove the environment and what the demo wrote; an installation of yours stays
+	rm -rf .venv var/demo var/screenshots

@@ -38,9 +38,9 @@ def main() -> None:
         pip("install", *TOOLS)
         (VENV / ".installed-dev").touch()
         return
-    if not PYTHON.exists():
+    if not has_pip():
         say("making .venv")
-        venv.create(VENV, with_pip=True, symlinks=True)
+        venv.create(VENV, with_pip=True, symlinks=True, clear=True)
     started = time.monotonic()
     pip("install", "--upgrade", "pip>=25.1", "setuptools>=77", "wheel")
     install_torch()
@@ -54,6 +54,13 @@ def check_python() -> None:
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         found = ".".join(map(str, sys.version_info[:2]))
         sys.exit(f"Steelyard runs on Python 3.11 to 3.13; this is {found}. Name another: make demo PYTHON=python3.12")
+
+
+def has_pip() -> bool:
+    """False also for an environment whose making was interrupted; it is made anew."""
+    if not PYTHON.exists():
+        return False
+    return subprocess.run([str(PYTHON), "-m", "pip", "--version"], check=False, capture_output=True).returncode == 0
 
 
 def install_torch() -> None:
@@ -77,7 +84,10 @@ def torch_pin() -> str:
 def cuda_packages(source: list[str]) -> list[str]:
     """The names of CUDA packages that installing torch from here would bring."""
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--dry-run", "--report", "-", *source, torch_pin()]
-    report = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout or "{}")
+    asked = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    if asked.returncode != 0:
+        sys.exit(f"The package index did not answer for torch:\n{asked.stderr.strip()}")
+    report = json.loads(asked.stdout or "{}")
     names = [item["metadata"]["name"] for item in report.get("install", [])]
     return [name for name in names if name.startswith(("nvidia-", "cuda-", "triton"))]
 

@@ -68,12 +68,12 @@ class Channel(virtual.Channel):
         for name in self._names(queue):
             path = self._folder(queue) / name
             try:
-                text = path.read_text()
+                data = path.read_bytes()
                 path.unlink()  # the claim: it fails in every process but one
             except OSError:
                 continue
             try:
-                return loads(text)
+                return loads(data.decode())
             except ValueError:  # torn by a power cut; the database rings again
                 continue
         raise Empty

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class JobState(StrEnum):
@@ -45,6 +45,12 @@ class Architecture(WireModel):
     hidden_sizes: list[int] = Field(default_factory=lambda: [16, 32, 64], min_length=1, max_length=5)
     depths: list[int] = Field(default_factory=lambda: [1, 1, 1], min_length=1, max_length=5)
     layer_type: Literal["basic", "bottleneck"] = "basic"
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> Self:
+        if len(self.hidden_sizes) != len(self.depths):
+            raise ValueError("hidden_sizes and depths must have one number for each stage")
+        return self
 
 
 class TrainSpec(WireModel):
@@ -226,6 +232,8 @@ class Finish(WireModel):
     error: str | None = Field(None, max_length=4_000)
     # Failed for a cause that may pass (a lost connection, a full disk): another attempt is worth it.
     retryable: bool = False
+    # The worker was told to stop and gives the job back: the attempt does not count.
+    released: bool = False
 
 
 Claim.model_rebuild()

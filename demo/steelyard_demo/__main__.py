@@ -16,6 +16,8 @@ from steelyard_demo.installation import ROOT, TEAM, USER, DemoError
 from steelyard_demo.story import Story
 from steelyard_demo.summary import print_summary
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class _StopError(Exception):
     """Somebody pressed Ctrl-C, or the process was told to end."""
@@ -25,8 +27,8 @@ def main() -> int:
     """0 when the whole story came out as it must."""
     options = _options()
     console = Console()
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    for one in _STOPPING:
+        signal.signal(one, _stop)
     story: Story | None = None
     server: installation.Installation | None = None
     started = time.monotonic()
@@ -45,6 +47,8 @@ def main() -> int:
         console.print(f"[bold red]The story broke off:[/] {error}", highlight=False)
         return 1
     finally:
+        for one in _STOPPING:
+            signal.signal(one, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
         for device in story.devices if story else []:
             device.stop()
         if server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ class Device:
             "--folder",
             str(self.folder),
             "--health-command",
-            f"{sys.executable} {health}",
+            shlex.join([sys.executable, str(health)]),
         ]
         with (self.folder / "agent.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

@@ -92,7 +92,11 @@ def start(var: Path, port: int) -> Installation:
             start_new_session=True,
         )
     installation = Installation(var, f"http://127.0.0.1:{port}", token, password, process)
-    _wait_until_ready(installation)
+    try:
+        _wait_until_ready(installation)
+    except BaseException:  # Ctrl-C included: nothing stays behind
+        installation.stop()
+        raise
     return installation
 
 
@@ -104,7 +108,6 @@ def _wait_until_ready(installation: Installation) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    installation.stop()
     raise DemoError(f"The server did not become ready; see {installation.var}/serve.log and {installation.var}/logs.")
 
 
@@ -119,6 +122,8 @@ def _free_port(wanted: int) -> int:
 
 def _kept(path: Path, make: Callable[[], str]) -> str:
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(make())
+        temporary = path.with_suffix(".new")
+        temporary.touch(mode=0o600)
+        temporary.write_text(make())
+        temporary.replace(path)
     return path.read_text()

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 import steelyard
 from steelyard_contracts.errors import GateRefusedError
-from steelyard_contracts.fleet import DeviceState, RolloutView
+from steelyard_contracts.fleet import DeviceState, InstallState, RolloutState, RolloutView
 from steelyard_contracts.jobs import JobState, JobView
 from steelyard_demo.devices import NAMES, SICK, Device
 from steelyard_demo.digits import write_digits
@@ -185,7 +185,10 @@ class Story:
         """One device overheats; the rollout may lose one and still reach the others."""
         next(device for device in self.devices if device.name == SICK).overheated.touch()
         rollout = self._roll_out("second_rollout", bar, variant="onnx-int8", max_failures=1)
-        self.results["sick"] = next(one.detail for one in rollout.devices if one.device == SICK)
+        sick = next(one for one in rollout.devices if one.device == SICK)
+        if sick.state is not InstallState.ROLLED_BACK:
+            raise DemoError(f"{SICK} should have rolled back, but is {sick.state}.")
+        self.results["sick"] = sick.detail
         return f"{rollout.state}: {_counts(rollout)}"
 
     def classify_on_devices(self, bar: TaskID) -> str:
@@ -196,6 +199,11 @@ class Story:
             found[device.name] = {"accuracy": device.accuracy_on(pictures), "version": running[device.name]}
             self._progress.update(bar, completed=position / len(self.devices))
         self.results["devices"] = found
+        variants = self.results["variants"]
+        expected = {name: "onnx-fp32" if name == SICK else "onnx-int8" for name in found}
+        for name, variant in expected.items():
+            if found[name]["version"] != f"{READER}@{variants[variant]['version']}":
+                raise DemoError(f"{name} should run {variant}, but runs {found[name]['version']}.")
         return ", ".join(f"{one['accuracy']:.4f}" for one in found.values())
 
     # --- how the steps do it -----------------------------------------------------------------
@@ -221,17 +229,18 @@ class Story:
         return f"{job.result.get('version', '')} accuracy {job.result.get('accuracy', 0):.4f}"
 
     def _roll_out(self, key: str, bar: TaskID, *, variant: str, max_failures: int) -> RolloutView:
-        if key in self._memory:
-            return self.hub.rollout(self._memory[key])
-        release = self.hub.release(f"{READER}@production", variant=variant, reason="the demo")
-        rollout = self.hub.roll_out(release.id, NAMES, first=1, max_failures=max_failures)
+        if key not in self._memory:
+            release = self.hub.release(f"{READER}@production", variant=variant, reason="the demo")
+            rollout = self.hub.roll_out(release.id, NAMES, first=1, max_failures=max_failures)
+            self._remember(key, str(rollout.id))
         final = self.hub.wait_for_rollout(
-            rollout.id,
+            self._memory[key],
             on_change=lambda now: self._progress.update(
                 bar, completed=_share_done(now), note=f"[dim]{_counts(now)}[/]"
             ),
         )
-        self._remember(key, str(final.id))
+        if final.state is not RolloutState.COMPLETED:
+            raise DemoError(f"The rollout of {variant} is {final.state}: {_counts(final)}")
         return final
 
     def _remember(self, key: str, value: str) -> None:

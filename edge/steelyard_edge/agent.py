@@ -70,9 +70,16 @@ class Agent:
 
     def run(self, stop: threading.Event) -> None:
         """Until told to stop. Raises: AuthenticationError when the platform refuses the device's key."""
-        self.recover()
         while not stop.is_set():
-            stop.wait(self.step())
+            try:
+                self.recover()
+                stop.wait(self.step())
+            except AuthenticationError:
+                raise
+            except (SteelyardError, OSError, ValueError) as error:
+                # A proxy's error page, a full disk, a network that is not up yet: all of it may pass.
+                _log.warning("%s", error)
+                stop.wait(_RETRY_SECONDS)
 
     def step(self) -> float:
         """One round; returns the seconds to the next. A network that is down is waited out."""
@@ -117,9 +124,9 @@ class Agent:
             self._report(journal)
             self.releases.fetch(self.transport, offer.release, manifest)
             detail = Classifier(self.releases.path(offer.digest)).check()
-        except UnavailableError:
+        except (UnavailableError, AuthenticationError):
             raise
-        except (SteelyardError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a release, the device lives on and says so
             _log.error("release %s failed: %s", offer.digest[:12], error)
             self._end(journal, Phase.FAILED, str(error))
             return
@@ -143,7 +150,7 @@ class Agent:
             current = self.releases.path(journal.digest)
             detail = Classifier(current).check()
             self._check_health(current)
-        except (SteelyardError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - as above: any failure after the switch means going back
             self.releases.switch(journal.previous)
             was = journal.previous[:12] if journal.previous else "nothing"
             _log.error("release %s does not work here, back to %s: %s", journal.digest[:12], was, error)
@@ -158,7 +165,9 @@ class Agent:
             return
         command = [*shlex.split(self.health_command), str(current)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_HEALTH_SECONDS, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_HEALTH_SECONDS, check=False
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SteelyardError(f"The health check could not run: {error}.") from error
         if done.returncode != 0:

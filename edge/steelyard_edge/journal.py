@@ -71,5 +71,12 @@ class Journal(BaseModel):
 
 
 def load_journal(folder: Path) -> Journal | None:
+    """The last install, if any. One that cannot be read is put aside: the device must not die of its notes."""
     path = folder / _FILE
-    return Journal.model_validate_json(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return Journal.model_validate_json(path.read_bytes())
+    except ValueError:
+        path.replace(path.with_suffix(".damaged"))
+        return None

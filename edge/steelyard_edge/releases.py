@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,7 +92,10 @@ class Releases:
         """Drops every release but those, and half-fetched ones."""
         for folder in self.folder.iterdir():
             if folder.name not in keep:
-                shutil.rmtree(folder)
+                # Out of the way first: a power cut in the middle must not leave half a release under its name.
+                doomed = self.folder / f".drop-{folder.name}"
+                folder.replace(doomed)
+                shutil.rmtree(doomed)
 
     def fetch(self, transport: Transport, release: UUID, manifest: ReleaseManifest) -> None:
         """Downloads what is missing; a broken download goes on where it stopped.
@@ -99,18 +103,24 @@ class Releases:
         Raises: UnavailableError to try again later, DigestMismatchError for wrong bytes.
         """
         target = self.path(manifest.digest)
-        if target.exists():
+        if target.exists() and all(_is_whole(target / file.path, file) for file in manifest.files):
             return
         incoming = self.folder / f".{manifest.digest}"
         incoming.mkdir(exist_ok=True)
         for file in manifest.files:
             path = incoming / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            if not (path.exists() and path.stat().st_size == file.size and _sha256(path) == file.sha256):
+            if not _is_whole(path, file):
                 _download(transport, f"/api/device/v1/releases/{release}/files/{file.path}", path, file)
         _sync_tree(incoming)
+        if target.exists():  # damaged: rename does not replace a folder that holds something
+            target.replace(self.folder / f".drop-{secrets.token_hex(4)}")
         incoming.replace(target)
         sync_folder(self.folder)
+
+
+def _is_whole(path: Path, file: ManifestFile) -> bool:
+    return path.exists() and path.stat().st_size == file.size and _sha256(path) == file.sha256
 
 
 def _download(transport: Transport, address: str, path: Path, file: ManifestFile) -> None:

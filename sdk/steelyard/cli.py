@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -31,12 +32,18 @@ class _Commands(click.Group):
         try:
             return super().invoke(context)
         except SteelyardError as error:
-            err.print(f"[bold red]error:[/] {error}", highlight=False)
-            sys.exit(1)
+            _fail("error", str(error))
+        except OSError as error:
+            _fail("error", f"{error.filename or 'a file'}: {error.strerror or error}")
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-            err.print(f"[bold red]error:[/] {faults}", highlight=False)
-            sys.exit(1)
+            _fail("error", faults)
+
+
+def _fail(what: str, sentence: str) -> NoReturn:
+    """One sentence on stderr; what the server or a user wrote is never read as markup."""
+    err.print(f"[bold red]{what}:[/] {escape(sentence)}", highlight=False)
+    sys.exit(1)
 
 
 def _with_client(command: Callable[..., None]) -> Callable[..., None]:
@@ -184,7 +191,9 @@ def jobs() -> None:
 def list_jobs(client: Client, team: str | None, state: str | None) -> None:
     table = Table("job", "kind", "state", "progress", "by", "message")
     for job in client.jobs(team=team, state=JobState(state) if state else None):
-        table.add_row(str(job.id), job.kind, job.state, f"{job.progress:.0%}", job.created_by, job.error or job.message)
+        table.add_row(
+            str(job.id), job.kind, job.state, f"{job.progress:.0%}", job.created_by, escape(job.error or job.message)
+        )
     out.print(table)
 
 
@@ -337,15 +346,14 @@ def _follow(client: Client, job: JobView, *, wait: bool) -> None:
         final = client.wait(
             job.id,
             on_change=lambda view: progress.update(
-                bar, completed=view.progress, description=view.message or view.state
+                bar, completed=view.progress, description=escape(view.message or view.state)
             ),
         )
     if final.state is JobState.SUCCEEDED:
         for name, value in final.result.items():
-            out.print(f"  {name}: {_result(value)}", highlight=False)
+            out.print(f"  {name}: {escape(_result(value))}", highlight=False)
         return
-    err.print(f"[bold red]{final.state}:[/] {final.error or final.message}", highlight=False)
-    sys.exit(1)
+    _fail(str(final.state), final.error or final.message)
 
 
 def _result(value: Any) -> str:
@@ -357,7 +365,7 @@ def _result(value: Any) -> str:
 def _show_rollout(rollout: RolloutView) -> None:
     table = Table("device", "stage", "state", "detail", title=f"rollout {rollout.state}")
     for device in rollout.devices:
-        table.add_row(device.device, str(device.stage + 1), device.state, device.detail)
+        table.add_row(device.device, str(device.stage + 1), device.state, escape(device.detail))
     out.print(table)
 
 

@@ -97,8 +97,8 @@ def connect(url: str | None = None, token: str | None = None, *, quiet: bool = F
     Raises: AuthenticationError when there is no token anywhere.
     """
     if url is None or token is None:
-        found = find_credentials()
-        url, token = url or found.url, token or found.token
+        found = find_credentials(url)
+        url, token = found.url, token or found.token
     return Client(url, token, quiet=quiet)
 
 

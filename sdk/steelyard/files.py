@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from steelyard.transport import CHUNK
 from steelyard_contracts.errors import (
+    DigestMismatchError,
     EntryNotFoundError,
     ForbiddenError,
     InvalidInputError,
@@ -81,7 +84,29 @@ class Files:
                 allow_patterns=patterns,
                 max_workers=at_once,
             )
+            self._verify(api, ref, Path(str(folder)))
         return Path(str(folder))
+
+    def _verify(self, api: HfApi, ref: Ref, folder: Path) -> None:
+        """Holds what lies on disk against the version's digests; the client itself compares sizes only.
+
+        Raises: DigestMismatchError; the damaged file is removed, so that pulling again fetches it.
+        """
+        from huggingface_hub.hf_api import RepoFile
+
+        items = api.list_repo_tree(
+            ref.repository, recursive=True, revision=ref.revision_or_default, repo_type=str(ref.kind)
+        )
+        for item in items:
+            path = folder / item.path
+            if not isinstance(item, RepoFile) or not path.exists():
+                continue
+            found = _digest(path, "sha256") if item.lfs else _digest(path, "sha1", b"blob %d\0" % path.stat().st_size)
+            expected = item.lfs.sha256 if item.lfs else item.blob_id
+            if found != expected:
+                path.resolve().unlink()
+                path.unlink(missing_ok=True)
+                raise DigestMismatchError(f"{item.path} was damaged on its way or on disk; pull again.", path=item.path)
 
     def _api(self) -> HfApi:
         from huggingface_hub import HfApi, constants
@@ -107,7 +132,18 @@ class _border:  # noqa: N801 - used as a statement
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, SteelyardError):
-            raise _ours(error) from error
+            ours = _ours(error)
+            if ours is not error:
+                raise ours from error
+
+
+def _digest(path: Path, algorithm: str, head: bytes = b"") -> str:
+    """Of a file, streamed; git's blob ids begin with a head that names the size."""
+    digest = hashlib.new(algorithm, head, usedforsecurity=algorithm != "sha1")
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _ours(error: Exception) -> Exception:

@@ -23,16 +23,19 @@ def credentials_file() -> Path:
     return Path(base or Path.home() / ".config") / "steelyard" / "credentials.json"
 
 
-def find_credentials() -> Credentials:
-    """Raises: AuthenticationError when there is no token anywhere."""
-    kept = _kept()
-    url = os.environ.get("STEELYARD_URL") or (kept.url if kept else DEFAULT_URL)  # noqa: TID251 - as above
-    token = os.environ.get("STEELYARD_TOKEN")  # noqa: TID251 - as above
-    if not token and kept and kept.url == url:
+def find_credentials(url: str | None = None) -> Credentials:
+    """For `url`, or the server that the environment or the last login names. A token goes only where it belongs.
+
+    Raises: AuthenticationError when there is no token for it anywhere.
+    """
+    kept, named = _kept(), os.environ.get("STEELYARD_URL", "").rstrip("/")  # noqa: TID251 - as above
+    wanted = (url or named or (kept.url if kept else DEFAULT_URL)).rstrip("/")
+    token = os.environ.get("STEELYARD_TOKEN") if wanted == (named or wanted) else None  # noqa: TID251 - as above
+    if not token and kept and kept.url == wanted:
         token = kept.token
     if not token:
-        raise AuthenticationError(f"No token for {url}. Run `steelyard login`, or set STEELYARD_TOKEN.")
-    return Credentials(url.rstrip("/"), token)
+        raise AuthenticationError(f"No token for {wanted}. Run `steelyard login`, or set STEELYARD_TOKEN.")
+    return Credentials(wanted, token)
 
 
 def keep_credentials(credentials: Credentials) -> Path:

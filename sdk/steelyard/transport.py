@@ -124,7 +124,7 @@ def _raise_for(response: httpx2.Response) -> None:
     try:
         raise error_from_body(ErrorBody.model_validate_json(response.content))
     except ValidationError:
-        text = f"{response.request.url} answered {response.status_code}."
+        text = f"{response.request.url.copy_with(query=None)} answered {response.status_code}."
     if response.status_code in _TRY_AGAIN:
         raise UnavailableError(text)
     raise SteelyardError(text)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
+from uuid import uuid4
 
 import pytest
 from PIL import Image
 
-from steelyard_contracts.errors import AuthenticationError, InvalidInputError, UnavailableError
+from steelyard_contracts.errors import AuthenticationError, InvalidInputError, SteelyardError, UnavailableError
 from steelyard_contracts.fleet import InstallState
 from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE
 from steelyard_edge.identity import load_identity, make_identity
@@ -183,6 +185,52 @@ def test_a_revoked_key_is_explained_and_the_device_runs_on(agent_in, platform):
     assert agent.releases.running == digest
 
 
+@pytest.mark.parametrize("damage", [{KNOWN_ANSWERS_FILE: b"{}"}, {"config.json": b"[]"}, {MODEL_FILE: b"no model"}])
+def test_a_release_that_cannot_be_run_is_reported_and_never_switched_to(agent_in, platform, damage):
+    platform.offer_release(**damage)
+    agent = agent_in()
+    agent.step()
+    assert agent.releases.running is None
+    assert platform.reports[-1].state is InstallState.FAILED
+
+
+def test_a_release_damaged_on_disk_is_fetched_again(agent_in, platform):
+    digest = platform.offer_release()
+    agent = agent_in()
+    agent.step()
+    (agent.releases.path(digest) / MODEL_FILE).write_bytes(b"bit rot")
+    platform.offer.release = uuid4()
+    agent.step()
+    assert (agent.releases.path(digest) / MODEL_FILE).read_bytes() == platform.files[MODEL_FILE]
+    assert platform.reports[-1].state is InstallState.HEALTHY
+
+
+def test_notes_that_cannot_be_read_do_not_stop_the_device(agent_in, platform):
+    digest = platform.offer_release()
+    agent = agent_in()
+    agent.step()
+    (agent.folder / "journal.json").write_bytes(b"")
+    restarted = agent_in()
+    restarted.recover()
+    restarted.step()
+    assert restarted.releases.running == digest
+
+
+def test_an_error_that_may_pass_is_waited_out(agent_in, platform, monkeypatch):
+    stop, tries = threading.Event(), []
+
+    def answer(*_args, **_kwargs):
+        tries.append(1)
+        if len(tries) == 3:
+            stop.set()
+        raise SteelyardError("http://hub.test answered 500.")
+
+    platform.post = answer
+    monkeypatch.setattr("steelyard_edge.agent._RETRY_SECONDS", 0.01)
+    agent_in().run(stop)
+    assert len(tries) == 3
+
+
 def test_old_releases_are_dropped_except_the_one_to_go_back_to(agent_in, platform):
     digests = []
     for number in (1, 2, 3):
@@ -204,8 +252,6 @@ def test_old_releases_are_dropped_except_the_one_to_go_back_to(agent_in, platfor
     ],
 )
 def test_what_a_restart_does(phase, is_reported, recovery):
-    from uuid import uuid4
-
     journal = Journal(release=uuid4(), digest="d", previous=None, phase=phase, is_reported=is_reported)
     assert journal.recovery is recovery
 

@@ -244,6 +244,22 @@ def test_an_upload_that_stops_half_way_says_so_and_leaves_nothing(api, installat
     assert Path(api.hf_hub_download("lab/broken", "w.bin")).read_bytes() == data
 
 
+def test_what_is_damaged_on_disk_is_noticed_and_fetched_again(installation, api, tmp_path):
+    import steelyard
+
+    api.create_repo("lab/damaged")
+    api.upload_file(path_or_fileobj=b"weights" * 100_000, path_in_repo="w.bin", repo_id="lab/damaged")
+    api.upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id="lab/damaged")
+    with steelyard.connect(installation.url, installation.token, quiet=True) as hub:
+        for name in ("w.bin", "config.json"):
+            folder = hub.files.pull(steelyard.parse_ref("lab/damaged"), cache=tmp_path)
+            data = (folder / name).read_bytes()
+            (folder / name).resolve().write_bytes(b"x" * len(data))
+            with pytest.raises(steelyard.SteelyardError, match=f"{name} was damaged on its way or on disk; pull again"):
+                hub.files.pull(steelyard.parse_ref("lab/damaged"), cache=tmp_path)
+            assert (hub.files.pull(steelyard.parse_ref("lab/damaged"), cache=tmp_path) / name).read_bytes() == data
+
+
 def test_two_clients_at_once_tear_nothing(api):
     from concurrent.futures import ThreadPoolExecutor
 

@@ -82,6 +82,8 @@ def test_credentials_come_from_the_environment_then_from_login(monkeypatch, tmp_
         find_credentials()
     monkeypatch.setenv("STEELYARD_TOKEN", "sy_given")
     assert find_credentials().token == "sy_given"
+    with pytest.raises(AuthenticationError, match="No token for http://third.test"):
+        steelyard.connect("http://third.test")
 
 
 def test_every_public_name_is_exported():

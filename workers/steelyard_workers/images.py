@@ -56,7 +56,7 @@ class ImageFolder:
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """In order, without augmentation: normalised pictures and labels."""
-        for indices in torch.split(torch.arange(len(self)), size):
+        for indices in split(torch.arange(len(self)), size):
             yield normalise(self.pixels(indices).float() / 255), self.targets[indices]
 
     def _decode(self, indices: range | list[int]) -> Tensor:
@@ -64,6 +64,14 @@ class ImageFolder:
         for row, index in enumerate(indices):
             found[row] = decode(self.items[index][0], size=self.size, channels=self.channels)
         return found
+
+
+def split(indices: Tensor, size: int) -> list[Tensor]:
+    """Batches of `size`; a last one of a single picture joins the one before, as BatchNorm cannot learn from one."""
+    batches = list(torch.split(indices, size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
 
 
 def picture_paths(root: Path) -> list[Path]:

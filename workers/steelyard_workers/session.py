@@ -55,7 +55,7 @@ class JobSession:
         self._transport = Transport(url, claim.token, patience=max(claim.lease_seconds, 60))
         self._files = Files(url, claim.token, quiet=True)
         self._cache = folder / "cache"
-        self.scratch = folder / "jobs" / str(claim.id)
+        self.scratch = scratch_folder(folder, claim)
         self._home = f"/api/v1/jobs/{claim.id}"
         self._lock = threading.Lock()
         self._points: dict[tuple[str, int], MetricPoint] = {}
@@ -221,6 +221,11 @@ class JobSession:
                     del self._points[point.name, point.step]
             del self._lines[: len(lines)]
             self._progress = None if self._progress is beat else self._progress
+
+
+def scratch_folder(folder: Path, claim: Claim) -> Path:
+    """A folder of the attempt's own: a child that outlived its lease must not write into the next one's."""
+    return folder / "jobs" / f"{claim.id}-{claim.attempt}"
 
 
 def environment_of(**versions: str) -> dict[str, str]:

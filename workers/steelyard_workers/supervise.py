@@ -11,6 +11,8 @@ import contextlib
 import ctypes
 import json
 import logging
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,11 +24,13 @@ from celery.worker import state as celery_state
 from steelyard.transport import Transport
 from steelyard_contracts.errors import AuthenticationError, ConflictError, LeaseLostError, SteelyardError
 from steelyard_contracts.jobs import Claim, ClaimRequest, Finish, Heartbeat, HeartbeatAnswer, JobState
+from steelyard_workers.session import scratch_folder
 from steelyard_workers.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 0.25
 _GRACE_SECONDS = 10.0
+_FINISH_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -42,10 +46,12 @@ def supervise(job_id: UUID, settings: WorkerSettings) -> None:
         _end(child)
         if ending is not None:
             with contextlib.suppress(LeaseLostError, AuthenticationError):
+                transport.patience = _FINISH_SECONDS if ending.released else transport.patience
                 transport.call("POST", f"/api/v1/jobs/{claim.id}/finish", body=ending)
     finally:
         _end(child)
         transport.close()
+        shutil.rmtree(scratch_folder(settings.folder, claim), ignore_errors=True)
 
 
 def _claim(job_id: UUID, settings: WorkerSettings) -> Claim | None:
@@ -66,6 +72,7 @@ def _claim(job_id: UUID, settings: WorkerSettings) -> Claim | None:
 def _start_child(claim: Claim, settings: WorkerSettings) -> subprocess.Popen[bytes]:
     child = subprocess.Popen(
         [sys.executable, "-m", "steelyard_workers.run_job"],
+        env={key: value for key, value in os.environ.items() if not key.startswith("STEELYARD_")},  # noqa: TID251
         stdin=subprocess.PIPE,
         preexec_fn=_die_with_parent,  # noqa: PLW1509 - it only asks the kernel for a signal
     )
@@ -81,7 +88,7 @@ def _watch(child: subprocess.Popen[bytes], claim: Claim, transport: Transport) -
     beat_at = 0.0
     while child.poll() is None:
         if _is_stopping():
-            return Finish(state=JobState.FAILED, error="The worker was told to stop.", retryable=True)
+            return Finish(state=JobState.FAILED, error="The worker was told to stop.", released=True)
         if time.monotonic() >= beat_at:
             beat_at = time.monotonic() + claim.heartbeat_seconds
             match _beat(claim, transport):

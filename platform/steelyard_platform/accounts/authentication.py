@@ -18,18 +18,20 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 def actor_of(request: HttpRequest) -> Actor:
     """Who speaks in this request.
 
-    A session counts for reading everywhere, and for writing only on pages, where Django checks the form's
-    origin; an API is written to with a token.
+    Credentials that are sent count; without any, the session does.
 
     Raises:
         AuthenticationError: credentials that open nothing are an error, never silently anonymous.
     """
     if secret := _secret_in(request):
         return actor_for_secret(secret)
+    return page_actor(request)
+
+
+def page_actor(request: HttpRequest) -> Actor:
+    """Who looks at a page: the session's person. A token opens no page, or it could make itself a stronger one."""
     user = getattr(request, "user", None)
-    if isinstance(user, User) and user.is_authenticated:
-        return actor_for_user(user)
-    return ANONYMOUS
+    return actor_for_user(user) if isinstance(user, User) and user.is_authenticated else ANONYMOUS
 
 
 def api_actor(request: HttpRequest) -> Actor:

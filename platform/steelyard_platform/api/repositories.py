@@ -15,7 +15,7 @@ from ninja import Field, Router, Schema, Status
 from steelyard_contracts.errors import RevisionNotFoundError
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
-from steelyard_platform.accounts.permissions import Action
+from steelyard_platform.accounts.permissions import Action, Actor
 from steelyard_platform.accounts.services import team_named
 from steelyard_platform.api.paging import Page
 from steelyard_platform.datasets.services import summary_of
@@ -24,10 +24,18 @@ from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository
 from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
 from steelyard_platform.repos.queries import find_repository, search, visible_repositories
 from steelyard_platform.repos.revisions import resolve
-from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge
-from steelyard_platform.weights.services import add_gate, promote_version, remove_gate, verdicts_for
+from steelyard_platform.weights.models import GateRule
+from steelyard_platform.weights.services import (
+    add_gate,
+    promote_version,
+    remove_gate,
+    verdicts_for,
+    visible_evaluations,
+    visible_lineage,
+)
 
 router = Router(tags=["repositories"])
+_EDGES = 500
 
 
 class Kind(StrEnum):
@@ -211,8 +219,8 @@ def get_version(request: HttpRequest, kind: Kind, namespace: str, name: str, rev
         **_version(version).dict(),
         aliases=sorted(version.aliases.values_list("name", flat=True)),
         variants={branch.name: branch.head.label for branch in branches if branch.head},
-        evaluations=_evaluations(version),
-        lineage=_lineage(version),
+        evaluations=_evaluations(version, api_actor(request)),
+        lineage=_lineage(version, api_actor(request)),
         splits=summary_of(version) if kind is Kind.DATASETS else None,
     )
 
@@ -355,10 +363,7 @@ def _version(version: Version) -> VersionView:
     )
 
 
-def _evaluations(version: Version) -> list[EvaluationView]:
-    rows = (
-        Evaluation.objects.filter(version=version).select_related("dataset__repository__team").order_by("-created_at")
-    )
+def _evaluations(version: Version, actor: Actor) -> list[EvaluationView]:
     return [
         EvaluationView(
             dataset=f"{row.dataset.repository.full_name}@{row.dataset.label}",
@@ -368,20 +373,18 @@ def _evaluations(version: Version) -> list[EvaluationView]:
             environment=row.environment,
             created_at=row.created_at,
         )
-        for row in rows[:DEFAULT_LIMIT]
+        for row in visible_evaluations(version, actor)[:DEFAULT_LIMIT]
     ]
 
 
-def _lineage(version: Version) -> list[EdgeView]:
-    edges = LineageEdge.objects.filter(source=version) | LineageEdge.objects.filter(target=version)
-    related = ("source__repository__team", "target__repository__team")
+def _lineage(version: Version, actor: Actor) -> list[EdgeView]:
     return [
         EdgeView(
             relation=edge.relation,
             source=f"{edge.source.repository.ref}@{edge.source.label}",
             target=f"{edge.target.repository.ref}@{edge.target.label}",
         )
-        for edge in edges.select_related(*related).order_by("pk")[:500]
+        for edge in visible_lineage(version, actor)[:_EDGES]
     ]
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Router, Status
 
-from steelyard_contracts.errors import RevisionNotFoundError
+from steelyard_contracts.errors import ForbiddenError, RevisionNotFoundError
 from steelyard_contracts.jobs import (
     CheckpointOffer,
     Claim,
@@ -25,7 +25,8 @@ from steelyard_contracts.jobs import (
 from steelyard_contracts.refs import RepositoryKind, parse_ref
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Actor
-from steelyard_platform.jobs import series, services
+from steelyard_platform.jobs import services
+from steelyard_platform.jobs.models import Job
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.queries import find_version
 from steelyard_platform.weights.services import record_evaluation, record_lineage, relation_of
@@ -45,15 +46,13 @@ def heartbeat(request: HttpRequest, job_id: UUID, body: Heartbeat) -> HeartbeatA
 
 @router.post("/{uuid:job_id}/metric-points", response={204: None})
 def metrics(request: HttpRequest, job_id: UUID, body: MetricBatch) -> Status[None]:
-    services.held_job(job_id, api_actor(request))
-    series.write_points(job_id, body.points)
+    services.write_metrics(job_id=job_id, actor=api_actor(request), points=body.points)
     return Status(204, None)
 
 
 @router.post("/{uuid:job_id}/log-lines", response={204: None})
 def logs(request: HttpRequest, job_id: UUID, body: LogBatch) -> Status[None]:
-    job = services.held_job(job_id, api_actor(request))
-    series.write_lines(job_id, job.attempt, body.lines)
+    services.write_log(job_id=job_id, actor=api_actor(request), lines=body.lines)
     return Status(204, None)
 
 
@@ -80,11 +79,12 @@ def get_checkpoint(request: HttpRequest, job_id: UUID) -> StreamingHttpResponse:
 @router.post("/{uuid:job_id}/evaluations", response={204: None})
 def report_evaluation(request: HttpRequest, job_id: UUID, body: EvaluationReport) -> Status[None]:
     actor = api_actor(request)
-    services.held_job(job_id, actor)
+    job = services.held_job(job_id, actor)
     model, dataset = (
         _version(body.model, RepositoryKind.MODEL, actor),
         _version(body.dataset, RepositoryKind.DATASET, actor),
     )
+    _demand_own(job, model)
     record_evaluation(version=model, dataset=dataset, report=body, job=job_id)
     return Status(204, None)
 
@@ -92,11 +92,12 @@ def report_evaluation(request: HttpRequest, job_id: UUID, body: EvaluationReport
 @router.post("/{uuid:job_id}/lineage", response={204: None})
 def report_lineage(request: HttpRequest, job_id: UUID, body: LineageReport) -> Status[None]:
     actor = api_actor(request)
-    services.held_job(job_id, actor)
+    job = services.held_job(job_id, actor)
     source, target = (
         _version(body.source, RepositoryKind.MODEL, actor),
         _version(body.target, RepositoryKind.MODEL, actor),
     )
+    _demand_own(job, target)
     record_lineage(source=source, target=target, relation=relation_of(body), job=job_id)
     return Status(204, None)
 
@@ -105,6 +106,12 @@ def report_lineage(request: HttpRequest, job_id: UUID, body: LineageReport) -> S
 def finish(request: HttpRequest, job_id: UUID, body: Finish) -> JobView:
     job = services.finish_job(job_id=job_id, actor=api_actor(request), finish=body)
     return services.view_of(job)
+
+
+def _demand_own(job: Job, version: Version) -> None:
+    """A job speaks for the repository it works on, not for those it reads. Raises: ForbiddenError."""
+    if version.repository_id != job.repository:
+        raise ForbiddenError("A job reports on its own repository only.")
 
 
 def _version(text: str, kind: RepositoryKind, actor: Actor) -> Version:

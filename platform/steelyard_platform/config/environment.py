@@ -6,6 +6,7 @@ With nothing set, Steelyard runs embedded: SQLite, a folder for objects and a fo
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 from pathlib import Path
@@ -92,9 +93,12 @@ class Environment(BaseSettings):
         path = self.keys / "secret.key"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600, exist_ok=True)
-            if not path.read_text():
-                path.write_text(secrets.token_urlsafe(48))
+            temporary = path.with_suffix(f".{secrets.token_hex(8)}")
+            temporary.touch(mode=0o600)
+            temporary.write_text(secrets.token_urlsafe(48))
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(temporary)  # the first process wins; all read the same secret afterwards
+            temporary.unlink()
         return path.read_text()
 
     def database(self) -> dict[str, Any]:

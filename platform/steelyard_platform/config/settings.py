@@ -97,6 +97,8 @@ USE_TZ = True
 
 # Views that take files read the request as a stream; what Django itself would buffer stays small.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024
+# Clients ask about thousands of paths in one form.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 
 LOGGING = {
     "version": 1,

@@ -11,6 +11,7 @@ kernel takes its children along (on Linux).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -35,6 +36,17 @@ class Program:
     name: str
     command: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    # Whether it gets the operator's settings as well: a compute worker holds no key of the database or the store.
+    inherits_settings: bool = True
+
+    def full_environment(self) -> dict[str, str]:
+        inherited = os.environ.items()  # noqa: TID251 - children inherit the operator's environment
+        kept = {key: value for key, value in inherited if self.inherits_settings or not _is_setting(key)}
+        return {**kept, **self.environment}
+
+
+def _is_setting(name: str) -> bool:
+    return name.startswith("STEELYARD_") and not name.startswith("STEELYARD_WORKER_")
 
 
 def celery_command(module: str, *arguments: str) -> list[str]:
@@ -64,15 +76,19 @@ class Supervisor:
         self.logs = logs
         self._stopping = False
 
-    def run(self, on_started: Callable[[], None]) -> None:
-        """Blocks until SIGTERM or SIGINT; returns with no process left behind."""
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
+    def run(self, on_started: Callable[[], bool] | None) -> None:
+        """Blocks until SIGTERM, SIGINT or SIGHUP; returns with no process left behind.
+
+        `on_started` is called until it returns True: once the programs answer.
+        """
+        for ending in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(ending, self._stop)
         self.logs.mkdir(parents=True, exist_ok=True)
         running = [_Running(program, self._start(program), time.monotonic()) for program in self.programs]
         try:
-            on_started()
             while not self._stopping:
+                if on_started is not None and on_started():
+                    on_started = None
                 for one in running:
                     self._look_after(one)
                 time.sleep(_LOOK_EVERY)
@@ -86,7 +102,7 @@ class Supervisor:
         with (self.logs / f"{program.name}.log").open("ab") as log:
             return subprocess.Popen(
                 program.command,
-                env={**os.environ, **program.environment},  # noqa: TID251 - children inherit the operator's settings
+                env=program.full_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -119,15 +135,23 @@ def _die_with_parent() -> None:
 
 
 def _stop_all(processes: list[subprocess.Popen[bytes]]) -> None:
-    """SIGTERM to all, and SIGKILL to the groups of those that do not heed it."""
+    """The first one (the web) last: a worker that stops gives its job back over HTTP.
+
+    SIGTERM, then SIGKILL to the groups of those that do not heed it.
+    """
+    first, *others = processes
+    _stop_some(others, _GRACE_SECONDS)
+    _stop_some([first], _GRACE_SECONDS)
+
+
+def _stop_some(processes: list[subprocess.Popen[bytes]], grace: float) -> None:
     for process in processes:
         if process.poll() is None:
             process.terminate()
-    deadline = time.monotonic() + _GRACE_SECONDS
+    deadline = time.monotonic() + grace
     for process in processes:
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(deadline - time.monotonic(), 0.1))
-        except subprocess.TimeoutExpired:
-            _log.warning("process %s did not stop in time and was killed", process.pid)
+        with contextlib.suppress(ProcessLookupError):  # the group outlives a leader that was killed
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -54,6 +55,7 @@ from steelyard_platform.repos.models import Branch, Entry, Version
 from steelyard_platform.weights.models import GateRule
 from steelyard_platform.weights.services import refuse_unless_passed, verdicts_for
 
+_ENROLMENT = timedelta(days=7)
 _INFO_ITEMS = 20
 _INFO_LENGTH = 200
 _DOCUMENTATION = frozenset({"README.md", ".gitattributes"})
@@ -65,7 +67,7 @@ _DOCUMENTATION = frozenset({"README.md", ".gitattributes"})
 def issue_enrolment_token(*, team: Team, actor: Actor) -> str:
     """A token that can do one thing: ask for a device's place in the team. Raises: ForbiddenError."""
     demand(actor, Action.OPERATE_FLEET, team.resource)
-    _, secret = issue_token(name=f"enrolment in {team.name}", scope=Scope.DEVICE, team=team)
+    _, secret = issue_token(name=f"enrolment in {team.name}", scope=Scope.DEVICE, team=team, valid_for=_ENROLMENT)
     audit.record(actor, "issue enrolment token", team.name)
     return secret
 
@@ -117,14 +119,20 @@ def accept_device(*, device: Device, actor: Actor) -> Device:
     return device
 
 
-@transaction.atomic
 def revoke_device(*, device: Device, actor: Actor) -> Device:
-    """Its key opens nothing from now on. What it runs, it goes on running. Raises: ForbiddenError."""
+    """Its key opens nothing from now on; a rollout that waits for it goes on without. Raises: ForbiddenError."""
     demand(actor, Action.OPERATE_FLEET, device.team.resource)
-    revoke_token(device.token)
-    device.state = DeviceState.REVOKED
-    device.save(update_fields=["state"])
-    audit.record(actor, "revoke device", f"{device.team.name}/{device.name}")
+    open_states = [InstallState.WAITING, InstallState.OFFERED, InstallState.INSTALLING]
+    with transaction.atomic():
+        revoke_token(device.token)
+        device.state = DeviceState.REVOKED
+        device.save(update_fields=["state"])
+        waiting = Install.objects.filter(device=device, state__in=open_states)
+        rollouts = list(waiting.values_list("rollout", flat=True))
+        waiting.update(state=InstallState.FAILED, detail="The device was revoked.", updated_at=timezone.now())
+        audit.record(actor, "revoke device", f"{device.team.name}/{device.name}")
+    for rollout in rollouts:
+        advance_rollout(rollout)
     return device
 
 
@@ -258,7 +266,9 @@ def start_rollout(*, request: RolloutRequest, actor: Actor) -> Rollout:
 
 
 def _accepted_devices(team: Team, names: list[str]) -> list[Device]:
-    by_name = {device.name: device for device in Device.objects.filter(team=team, name__in=names)}
+    # Locked, so that of two rollouts at once the second sees the first.
+    devices = Device.objects.select_for_update().filter(team=team, name__in=names).order_by("pk")
+    by_name = {device.name: device for device in devices}
     unknown = [name for name in names if name not in by_name]
     if unknown:
         raise NotFoundError(f"The team {team.name} has no device {', '.join(unknown[:10])}.", devices=unknown[:10])
@@ -288,7 +298,12 @@ def set_rollout_state(*, rollout: Rollout, state: RolloutState, actor: Actor) ->
 
 def find_rollout(rollout_id: UUID, actor: Actor) -> Rollout:
     """Raises: NotFoundError, ForbiddenError."""
-    rollout = Rollout.objects.select_related("team", "release__version__repository__team").filter(pk=rollout_id).first()
+    rollout = (
+        Rollout.objects.select_related("team", "release__version__repository__team")
+        .prefetch_related("installs__device")
+        .filter(pk=rollout_id)
+        .first()
+    )
     if rollout is None:
         raise NotFoundError(f"There is no rollout {rollout_id}.")
     demand(actor, Action.READ, rollout.team.resource)
@@ -334,7 +349,7 @@ def answer_poll(*, request: PollRequest, actor: Actor) -> PollAnswer:
     device = device_of(actor)
     device.last_seen_at = timezone.now()
     device.running = request.running or ""
-    device.info = {**device.info, **_tidy(request.info)}
+    device.info = _tidy({**device.info, **request.info})
     device.save(update_fields=["last_seen_at", "running", "info"])
     offer = _offer_for(device) if device.state == DeviceState.ACCEPTED else None
     poll_seconds = float(settings.ENVIRONMENT.device_poll_seconds)
@@ -358,8 +373,8 @@ def receive_report(*, report: InstallReport, actor: Actor) -> None:
     """A device's word on its install; then the rollout moves on. Raises: NotFoundError, ConflictError."""
     device = device_of(actor)
     with transaction.atomic():
-        installs = Install.objects.select_for_update().filter(device=device, rollout__release_id=report.release)
-        install = installs.order_by("-rollout__created_at").first()
+        installs = Install.objects.select_for_update(of=("self",)).filter(device=device)
+        install = installs.filter(rollout__release_id=report.release).order_by("-rollout__created_at").first()
         if install is None:
             raise NotFoundError("This device was not offered that release.")
         if report.state not in ALLOWED_REPORTS[InstallState(install.state)]:
@@ -410,7 +425,7 @@ def release_view(release: Release) -> ReleaseView:
 
 
 def rollout_view(rollout: Rollout) -> RolloutView:
-    installs = list(rollout.installs.select_related("device").order_by("stage", "pk"))
+    installs = sorted(rollout.installs.all(), key=lambda install: (install.stage, install.pk))
     return RolloutView(
         id=rollout.pk,
         release=release_view(rollout.release),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,12 +22,13 @@ from steelyard_platform.hub.http import flag, hub_view, json_body, page_url
 from steelyard_platform.repos import commits, tree
 from steelyard_platform.repos.blobs import Pack, accept_staged, held_blobs
 from steelyard_platform.repos.card import CARD_PATH, refresh_card
-from steelyard_platform.repos.models import Repository
+from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import find_branch, resolve, root_id, tip_of
 from steelyard_platform.storage.receiving import body_stream, lines_of
 
 # Files up to this size travel inside the commit and share one stored object; text may be larger.
+_log = logging.getLogger(__name__)
 REGULAR_BYTES = 256 * 1024
 REGULAR_TEXT_BYTES = 5 * 1024 * 1024
 _TEXT_SUFFIXES = (
@@ -96,7 +98,7 @@ def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str
     actor = api_actor(request)
     repository = find_repository(actor, kind, f"{namespace}/{name}", Action.WRITE)
     branch_name = revision.removeprefix("refs/heads/")
-    seen = tip_of(branch) if (branch := find_branch(repository, branch_name)) else None
+    tip = tip_of(branch) if (branch := find_branch(repository, branch_name)) else None
     with Pack() as pack:
         incoming = _read(request, pack)
         commits.check_operations(incoming.operations)
@@ -109,10 +111,10 @@ def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str
         message=commits.Message(incoming.title, incoming.body),
         actor=actor,
         parent=incoming.parent,
-        seen=seen,
+        seen=tip.number if tip else 0,
     )
     if version is not None and branch_name == DEFAULT_REVISION and _touches_card(incoming.operations):
-        refresh_card(repository, version)
+        _refresh_card(repository, version)
     commit_id = version.commit_id if version else root_id(repository)
     return JsonResponse(
         {
@@ -122,6 +124,14 @@ def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str
             "hookOutput": "",
         }
     )
+
+
+def _refresh_card(repository: Repository, version: Version) -> None:
+    """The commit is made: whatever is wrong with the card must not make it look as if it were not."""
+    try:
+        refresh_card(repository, version)
+    except Exception:  # noqa: BLE001 - see above
+        _log.exception("the card of %s@%s could not be read", repository.full_name, version.label)
 
 
 def _read(request: HttpRequest, pack: Pack) -> _Incoming:
@@ -136,7 +146,7 @@ def _read(request: HttpRequest, pack: Pack) -> _Incoming:
                     str(value.get("summary") or ""),
                     str(value.get("description") or ""),
                 )
-                incoming.parent = value.get("parentCommit") or None
+                incoming.parent = str(value.get("parentCommit") or "") or None
             case "file":
                 sha256 = pack.add(_content(value))
                 incoming.operations.append(commits.AddFile(_path(value), sha256, is_lfs=False))
@@ -183,7 +193,9 @@ def _large(value: dict[str, Any], incoming: _Incoming) -> commits.AddFile:
     if not is_sha256(sha256):
         raise InvalidInputError(f"The oid of {value.get('path')!r} is not a SHA-256.", oid=sha256)
     size = value.get("size")
-    incoming.lfs[sha256] = int(size) if size is not None else None
+    if size is not None and not isinstance(size, int):
+        raise InvalidInputError(f"The size of {value.get('path')!r} is not a number.", size=size)
+    incoming.lfs[sha256] = size
     return commits.AddFile(_path(value), sha256, is_lfs=True)
 
 

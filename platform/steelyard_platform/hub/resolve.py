@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from steelyard_contracts.errors import EntryNotFoundError
@@ -18,7 +20,7 @@ from steelyard_platform.repos.serving import serve_entry
 def resolve(request: HttpRequest, kind: str, namespace: str, name: str, revision: str, file: str) -> HttpResponseBase:
     repository = find_repository(api_actor(request), kind_of(kind), f"{namespace}/{name}")
     if repository.full_name.lower() != f"{namespace}/{name}".lower():
-        moved = f"{repository.page}/resolve/{revision}/{file}"
+        moved = quote(f"{repository.page}/resolve/{revision}/{file}")
         return HttpResponse(status=307, headers={"Location": absolute(request, moved)})
     snapshot = resolve_revision(repository, revision)
     try:

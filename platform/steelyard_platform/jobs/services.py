@@ -7,7 +7,7 @@ request_job -> claim_job -> heartbeat, write metrics, save_checkpoint -> finish_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -29,11 +29,13 @@ from steelyard_contracts.jobs import (
     JobSpec,
     JobState,
     JobView,
+    LogLine,
+    MetricPoint,
 )
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand, may
 from steelyard_platform.accounts.tokens import actor_for_user, issue_token, revoke_token
-from steelyard_platform.jobs import doorbell
+from steelyard_platform.jobs import doorbell, series
 from steelyard_platform.jobs.models import Checkpoint, Job
 from steelyard_platform.jobs.specs import pin
 from steelyard_platform.repos.commits import versions_of_job
@@ -139,9 +141,13 @@ def _requester(job: Job) -> Actor:
     return actor_for_user(job.created_by)
 
 
-def held_job(job_id: UUID, actor: Actor) -> Job:
-    """The job, if the actor's token is its lease. Raises: LeaseLostError."""
-    job = Job.objects.select_related("team").filter(pk=job_id).first()
+def held_job(job_id: UUID, actor: Actor, *, lock: bool = False) -> Job:
+    """The job, if the actor's token is its lease; with `lock`, for the rest of the transaction.
+
+    Raises: LeaseLostError.
+    """
+    jobs = Job.objects.select_for_update(of=("self",)) if lock else Job.objects.all()
+    job = jobs.select_related("team").filter(pk=job_id).first()
     if job is None or actor.subject_id("job") != job_id or job.token_id != actor.token_id:
         raise LeaseLostError("This token is not, or no longer, the lease of that job.")
     if job.state != JobState.RUNNING:
@@ -160,6 +166,20 @@ def heartbeat(*, job_id: UUID, actor: Actor, beat: Heartbeat) -> HeartbeatAnswer
     if not Job.objects.filter(pk=job.pk, token_id=actor.token_id, state=JobState.RUNNING).update(**changes):
         raise LeaseLostError("The lease has ended.")
     return HeartbeatAnswer(cancel=job.cancel_requested_at is not None, lease_seconds=int(_lease().total_seconds()))
+
+
+@transaction.atomic
+def write_metrics(*, job_id: UUID, actor: Actor, points: Sequence[MetricPoint]) -> None:
+    """Raises: LeaseLostError."""
+    held_job(job_id, actor, lock=True)
+    series.write_points(job_id, points)
+
+
+@transaction.atomic
+def write_log(*, job_id: UUID, actor: Actor, lines: Sequence[LogLine]) -> None:
+    """Raises: LeaseLostError."""
+    job = held_job(job_id, actor, lock=True)
+    series.write_lines(job_id, job.attempt, lines)
 
 
 def offer_checkpoint(*, job_id: UUID, actor: Actor, offer: CheckpointOffer) -> str:
@@ -187,7 +207,7 @@ def save_checkpoint(*, job_id: UUID, actor: Actor, offer: CheckpointOffer) -> No
     for _ in checked(store.read(key), sha256=offer.sha256, size=offer.size, what="The checkpoint"):
         pass
     with transaction.atomic():
-        held_job(job_id, actor)
+        held_job(job_id, actor, lock=True)
         Checkpoint.objects.filter(object_key=key).update(is_complete=True)
     _drop_checkpoints(Checkpoint.objects.filter(job=job, step__lt=offer.step))
 
@@ -204,12 +224,17 @@ def read_checkpoint(*, job_id: UUID, actor: Actor) -> Iterator[bytes]:
 def finish_job(*, job_id: UUID, actor: Actor, finish: Finish) -> Job:
     """Ends the job, once; a failure that may pass is queued again. Raises: LeaseLostError."""
     job = held_job(job_id, actor)
-    again = finish.state is JobState.FAILED and finish.retryable and job.attempt < _max_attempts()
-    again = again and job.cancel_requested_at is None
+    may_pass = finish.released or (finish.retryable and job.attempt < _max_attempts())
+    again = finish.state is JobState.FAILED and may_pass and job.cancel_requested_at is None
     with transaction.atomic():
         ended = Job.objects.filter(pk=job.pk, token_id=actor.token_id, state=JobState.RUNNING)
         if again:
-            changed = ended.update(state=JobState.QUEUED, message=f"again after: {finish.error}"[:500], token=None)
+            changed = ended.update(
+                state=JobState.QUEUED,
+                message=f"again after: {finish.error}"[:500],
+                token=None,
+                attempt=F("attempt") - (1 if finish.released else 0),
+            )
         else:
             changed = ended.update(
                 state=finish.state,

@@ -13,7 +13,7 @@ from steelyard_contracts.errors import InvalidInputError, RevisionNotFoundError
 from steelyard_contracts.jobs import EvaluateSpec, JobSpec, OptimiseSpec, TrainSpec
 from steelyard_contracts.names import check_reference_name
 from steelyard_contracts.refs import RepositoryKind, parse_ref
-from steelyard_platform.accounts.permissions import Action, Actor
+from steelyard_platform.accounts.permissions import Action, Actor, demand
 from steelyard_platform.accounts.services import team_named
 from steelyard_platform.datasets.services import VALIDATION, check_classification, summary_of
 from steelyard_platform.repos.models import Repository, Version
@@ -104,6 +104,8 @@ def _output(text: str, actor: Actor) -> Repository:
     ref = parse_ref(text)
     team = team_named(ref.namespace)
     known = Repository.objects.filter(team=team, kind=RepositoryKind.MODEL, name__iexact=ref.name)
+    # The right comes first: who may not create here learns nothing of what is there.
+    demand(actor, Action.CREATE, team.resource)
     if known.exists():
         return find_repository(actor, RepositoryKind.MODEL, ref.repository, Action.WRITE)
     return create_repository(team=team, name=ref.name, kind=RepositoryKind.MODEL, actor=actor)

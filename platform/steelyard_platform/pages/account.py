@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from steelyard_contracts.errors import InvalidInputError, NotFoundError
 from steelyard_platform.accounts import audit
-from steelyard_platform.accounts.authentication import actor_of
+from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.models import Token, User
 from steelyard_platform.accounts.permissions import Scope
 from steelyard_platform.accounts.tokens import issue_token, revoke_token
@@ -60,7 +60,7 @@ def tokens(request: HttpRequest) -> HttpResponseBase:
     """The list, and a new token's secret, this once."""
     signed_in(request)
     secret = _make(request) if request.method == "POST" else None
-    mine = Token.objects.filter(user_id=actor_of(request).user_id, revoked_at=None).order_by("-created_at")[:_SHOWN]
+    mine = Token.objects.filter(user_id=page_actor(request).user_id, revoked_at=None).order_by("-created_at")[:_SHOWN]
     return render(request, "tokens.html", {"tokens": mine, "secret": secret, "scopes": _SCOPES})
 
 
@@ -72,9 +72,9 @@ def _make(request: HttpRequest) -> str:
     days = request.POST.get("days", "")
     valid_for = timedelta(days=min(int(days), 3650)) if days.isdigit() and int(days) else None
     _, secret = issue_token(
-        name=name, scope=Scope(scope), user=User.objects.get(pk=actor_of(request).user_id), valid_for=valid_for
+        name=name, scope=Scope(scope), user=User.objects.get(pk=page_actor(request).user_id), valid_for=valid_for
     )
-    audit.record(actor_of(request), "issue token", str(request.user), name=name, scope=scope)
+    audit.record(page_actor(request), "issue token", str(request.user), name=name, scope=scope)
     return secret
 
 
@@ -82,9 +82,9 @@ def _make(request: HttpRequest) -> str:
 @require_POST
 def revoke(request: HttpRequest, token_id: int) -> HttpResponseBase:
     signed_in(request)
-    token = Token.objects.filter(pk=token_id, user_id=actor_of(request).user_id).first()
+    token = Token.objects.filter(pk=token_id, user_id=page_actor(request).user_id).first()
     if token is None:
         raise NotFoundError("You have no such token.")
     revoke_token(token)
-    audit.record(actor_of(request), "revoke token", str(request.user), name=token.name)
+    audit.record(page_actor(request), "revoke token", str(request.user), name=token.name)
     return HttpResponseRedirect("/settings/tokens")

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from steelyard_contracts.errors import NotFoundError
-from steelyard_platform.accounts.authentication import actor_of
+from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action, may
 from steelyard_platform.accounts.services import team_named
@@ -25,7 +25,9 @@ _DEVICES, _ROLLOUTS = 200, 20
 def teams(request: HttpRequest) -> HttpResponseBase:
     """`/fleet`: the reader's teams; straight to the only one that has devices."""
     signed_in(request)
-    mine = Team.objects.filter(pk__in=list(actor_of(request).roles), devices__isnull=False).distinct().order_by("name")
+    mine = (
+        Team.objects.filter(pk__in=list(page_actor(request).roles), devices__isnull=False).distinct().order_by("name")
+    )
     if mine.count() == 1:
         return HttpResponseRedirect(f"/fleet/{mine[0].name}")
     return render(request, "fleet/teams.html", {"teams": mine})
@@ -42,7 +44,7 @@ def devices_live(request: HttpRequest, team: str) -> HttpResponseBase:
 
 
 def _devices(request: HttpRequest, name: str) -> dict[str, object]:
-    team, actor = _team(request, name), actor_of(request)
+    team, actor = _team(request, name), page_actor(request)
     found = list(Device.objects.filter(team=team).select_related("team").order_by("name")[:_DEVICES])
     rollouts = Rollout.objects.filter(team=team).select_related("release__version__repository__team")
     return {
@@ -55,7 +57,7 @@ def _devices(request: HttpRequest, name: str) -> dict[str, object]:
 
 def _team(request: HttpRequest, name: str) -> Team:
     """Raises: NotFoundError also for a team that the reader does not belong to."""
-    actor = actor_of(request)
+    actor = page_actor(request)
     signed_in(request)
     team = team_named(name)
     if not may(actor, Action.READ, team.resource):
@@ -67,7 +69,7 @@ def _team(request: HttpRequest, name: str) -> Team:
 @require_POST
 def change_device(request: HttpRequest, team: str, device: str, verb: str) -> HttpResponseBase:
     """`accept` or `revoke`."""
-    actor = actor_of(request)
+    actor = page_actor(request)
     found = services.find_device(team_named(team), device, actor)
     change = {"accept": services.accept_device, "revoke": services.revoke_device}.get(verb)
     if change is None:
@@ -88,5 +90,5 @@ def rollout_live(request: HttpRequest, rollout_id: UUID) -> HttpResponseBase:
 
 
 def _rollout(request: HttpRequest, rollout_id: UUID) -> dict[str, Any]:
-    found = services.find_rollout(rollout_id, actor_of(request))
+    found = services.find_rollout(rollout_id, page_actor(request))
     return {"rollout": services.rollout_view(found), "team": found.team}

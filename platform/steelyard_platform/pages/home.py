@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
 from steelyard_contracts.refs import RepositoryKind
-from steelyard_platform.accounts.authentication import actor_of
+from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.pages.rendering import page, signed_in
@@ -19,7 +19,7 @@ _PAGE = 50
 @page
 def home(request: HttpRequest) -> HttpResponseBase:
     signed_in(request)
-    actor = actor_of(request)
+    actor = page_actor(request)
     visible = visible_repositories(actor).order_by("-updated_at")
     teams = Team.objects.filter(pk__in=list(actor.roles)).order_by("name")
     context = {
@@ -35,7 +35,7 @@ def home(request: HttpRequest) -> HttpResponseBase:
 def listing(request: HttpRequest, kind: str) -> HttpResponseBase:
     """`/models` and `/datasets`, with a search box; `before` continues the list."""
     text = request.GET.get("search", "")
-    rows = visible_repositories(actor_of(request)).filter(kind=RepositoryKind(kind)).order_by("-updated_at")
+    rows = visible_repositories(page_actor(request)).filter(kind=RepositoryKind(kind)).order_by("-updated_at")
     if text:
         rows = search(rows, text)
     if before := request.GET.get("before"):

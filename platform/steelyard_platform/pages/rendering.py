@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 
 from steelyard_contracts.errors import AuthenticationError, NotFoundError, SteelyardError, UnavailableError
-from steelyard_platform.accounts.authentication import actor_of
+from steelyard_platform.accounts.authentication import page_actor
 
 View = Callable[..., HttpResponseBase]
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def signed_in(request: HttpRequest) -> None:
     """Raises: AuthenticationError for a stranger."""
-    if actor_of(request).is_anonymous:
+    if page_actor(request).is_anonymous:
         raise AuthenticationError("Sign in to see this page.")
 
 

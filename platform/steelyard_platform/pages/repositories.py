@@ -11,8 +11,8 @@ from django.views.decorators.http import require_POST
 
 from steelyard_contracts.errors import RevisionNotFoundError
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
-from steelyard_platform.accounts.authentication import actor_of
-from steelyard_platform.accounts.permissions import Action, may
+from steelyard_platform.accounts.authentication import page_actor
+from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.datasets.services import summary_of
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.pages.rendering import card_html, page
@@ -21,8 +21,8 @@ from steelyard_platform.repos.card import card_text, split_card
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository, Version
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
-from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge
-from steelyard_platform.weights.services import promote_version
+from steelyard_platform.weights.models import Evaluation, GateRule
+from steelyard_platform.weights.services import promote_version, visible_evaluations, visible_lineage
 
 _PAGE = 50
 _FILES = 500
@@ -100,19 +100,20 @@ def versions(request: HttpRequest, kind: str, namespace: str, name: str) -> Http
 def version(request: HttpRequest, kind: str, namespace: str, name: str, revision: str) -> HttpResponseBase:
     repository = _find(request, kind, namespace, name)
     found = _resolve(repository, revision)
-    edges = LineageEdge.objects.select_related("source__repository__team", "target__repository__team")
+    actor = page_actor(request)
+    edges = visible_lineage(found, actor)
     context = _context(request, repository, "versions") | {
         "version": found,
-        "evaluations": _newest_of_each_place(_evaluations(found)),
-        "made_from": edges.filter(target=found).order_by("pk")[:_PAGE],
-        "led_to": edges.filter(source=found).order_by("pk")[:_PAGE],
+        "evaluations": _newest_of_each_place(_evaluations(found, actor)),
+        "made_from": edges.filter(target=found)[:_PAGE],
+        "led_to": edges.filter(source=found)[:_PAGE],
         "variants": Branch.objects.filter(base=found, head__isnull=False).select_related("head"),
         "aliases": found.aliases.order_by("name"),
         "job": Job.objects.filter(pk=found.job).first() if found.job else None,
         "others": Version.objects.filter(repository=repository).exclude(pk=found.pk).order_by("-number")[:_PAGE],
         "files": tree.entries_at(found).order_by("path")[:12],
         "splits": _splits(repository, found),
-        "may_promote": may(actor_of(request), Action.WRITE, repository.resource),
+        "may_promote": may(page_actor(request), Action.WRITE, repository.resource),
     }
     return render(request, "repository/version.html", context)
 
@@ -125,7 +126,7 @@ def compare(request: HttpRequest, kind: str, namespace: str, name: str, left: st
     context = _context(request, repository, "versions") | {
         "left": one,
         "right": other,
-        "tables": compared(one, other),
+        "tables": compared(one, other, page_actor(request)),
     }
     return render(request, "repository/compare.html", context)
 
@@ -144,7 +145,7 @@ def promote(request: HttpRequest, kind: str, namespace: str, name: str, revision
     repository = _find(request, kind, namespace, name)
     found = _resolve(repository, revision)
     alias, reason = request.POST.get("alias", "").strip(), request.POST.get("reason", "").strip()
-    promote_version(version=found, alias=alias, reason=reason, actor=actor_of(request))
+    promote_version(version=found, alias=alias, reason=reason, actor=page_actor(request))
     return HttpResponseRedirect(f"{repository.page}/versions/{found.label}")
 
 
@@ -172,9 +173,9 @@ class ComparedTable:
     metrics: list[ComparedMetric]
 
 
-def compared(left: Version, right: Version) -> list[ComparedTable]:
+def compared(left: Version, right: Version, actor: Actor) -> list[ComparedTable]:
     """A table for each dataset and runtime that at least one of them was measured in."""
-    ours, theirs = _by_place(left), _by_place(right)
+    ours, theirs = _by_place(left, actor), _by_place(right, actor)
     return [
         ComparedTable(
             place,
@@ -195,17 +196,16 @@ def _newest_of_each_place(rows: list[Evaluation]) -> list[Evaluation]:
     return list(found.values())
 
 
-def _by_place(version: Version) -> dict[str, dict[str, float]]:
+def _by_place(version: Version, actor: Actor) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
-    for row in _evaluations(version):  # newest first: the first of a place counts
+    for row in _evaluations(version, actor):  # newest first: the first of a place counts
         place = f"{row.dataset.repository.full_name}@{row.dataset.label} · {row.runtime}"
         found.setdefault(place, row.metrics)
     return found
 
 
-def _evaluations(version: Version) -> list[Evaluation]:
-    rows = Evaluation.objects.filter(version=version).select_related("dataset__repository__team")
-    return list(rows.order_by("-created_at", "-pk")[:_PAGE])
+def _evaluations(version: Version, actor: Actor) -> list[Evaluation]:
+    return list(visible_evaluations(version, actor)[:_PAGE])
 
 
 def _accuracies(versions: list[Version]) -> dict[int, float]:
@@ -233,7 +233,7 @@ def _splits(repository: Repository, version: Version | None) -> list[dict[str, A
 
 
 def _find(request: HttpRequest, kind: str, namespace: str, name: str) -> Repository:
-    return find_repository(actor_of(request), RepositoryKind(kind), f"{namespace}/{name}")
+    return find_repository(page_actor(request), RepositoryKind(kind), f"{namespace}/{name}")
 
 
 def _resolve(repository: Repository, revision: str) -> Version:
@@ -245,4 +245,4 @@ def _resolve(repository: Repository, revision: str) -> Version:
 
 
 def _context(request: HttpRequest, repository: Repository, tab: str) -> dict[str, Any]:
-    return {"repository": repository, "base": repository.page, "tab": tab, "actor": actor_of(request)}
+    return {"repository": repository, "base": repository.page, "tab": tab, "actor": page_actor(request)}

@@ -14,7 +14,7 @@ from typing import Self
 
 from django.db import transaction
 
-from steelyard_contracts.digests import checked, git_blob_id, lfs_pointer_id, sha256_of
+from steelyard_contracts.digests import checked, git_blob_id, sha256_of
 from steelyard_contracts.errors import BlobMissingError, DigestMismatchError
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.repos.models import Blob, BlobHolder, Repository
@@ -23,6 +23,8 @@ from steelyard_platform.storage.services import object_store
 
 _IN_MEMORY = 8 * 1024 * 1024
 _QUERY = 500
+# Objects under this prefix are one file each; every other holds slices of several.
+WHOLE_FILES = "blobs/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,22 +135,25 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
     held = held_blobs(repository.team, [sha256]).get(sha256)
     if held is not None:
         return held
-    store, key = object_store(), staging_key(repository, sha256)
+    store, key, target = object_store(), staging_key(repository, sha256), f"{WHOLE_FILES}{sha256[:2]}/{sha256}"
+    git_id = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     try:
         info = store.stat(key)
-        for _ in checked(store.read(key), sha256=sha256, size=size, what="The uploaded file"):
-            pass
+        for chunk in checked(store.read(key), sha256=sha256, size=size, what="The uploaded file"):
+            git_id.update(chunk)
+        store.move(key, target, if_etag=info.etag)
     except ObjectMissingError as error:
+        # Another request for the same upload may have taken it a moment ago.
+        held = held_blobs(repository.team, [sha256]).get(sha256)
+        if held is not None:
+            return held
         raise BlobMissingError(f"No file with the SHA-256 {sha256} was uploaded; upload it, then commit.") from error
     except DigestMismatchError:
         store.delete(key)
         raise
-    target = f"blobs/{sha256[:2]}/{sha256}"
-    store.move(key, target, if_etag=info.etag)
     with transaction.atomic():
         blob, _ = Blob.objects.get_or_create(
-            sha256=sha256,
-            defaults={"size": size, "git_id": lfs_pointer_id(sha256, size), "object_key": target},
+            sha256=sha256, defaults={"size": size, "git_id": git_id.hexdigest(), "object_key": target}
         )
         note_holder(repository.team, [sha256])
     return blob

@@ -19,6 +19,15 @@ MAX_TAG_LENGTH = 200
 _FENCE = "---"
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: a few lines of them can stand for more memory than there is."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed in a card")
+        return super().compose_node(parent, index)
+
+
 def split_card(text: str) -> tuple[str, str]:
     """(front matter, body). A text without front matter is all body."""
     lines = text.lstrip("\ufeff").splitlines(keepends=True)
@@ -35,14 +44,14 @@ def parse_metadata(front_matter: str) -> tuple[dict[str, Any], str | None]:
     if len(front_matter) > MAX_METADATA_BYTES:
         return {}, f"The metadata is longer than {MAX_METADATA_BYTES // 1024} KiB."
     try:
-        found = yaml.safe_load(front_matter)
+        found = yaml.load(front_matter, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader that also refuses aliases
+        if found is None:
+            return {}, None
+        if not isinstance(found, dict):
+            return {}, "The metadata between the '---' lines must be a YAML mapping."
+        return _jsonable(found), None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         return {}, f"The metadata between the '---' lines is not valid YAML: {error}"
-    if found is None:
-        return {}, None
-    if not isinstance(found, dict):
-        return {}, "The metadata between the '---' lines must be a YAML mapping."
-    return _jsonable(found), None
 
 
 def _jsonable(value: Any) -> Any:

@@ -9,12 +9,13 @@ when it names a parent that is no longer the head, or touches a path that the fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from steelyard_contracts.digests import record_id
@@ -22,19 +23,22 @@ from steelyard_contracts.errors import (
     BlobMissingError,
     EntryNotFoundError,
     InvalidInputError,
+    LeaseLostError,
     RevisionNotFoundError,
     StaleParentError,
 )
 from steelyard_contracts.names import check_file_path
 from steelyard_contracts.refs import DEFAULT_REVISION
 from steelyard_platform.accounts import audit
-from steelyard_platform.accounts.permissions import Actor
+from steelyard_platform.accounts.models import Token
+from steelyard_platform.accounts.permissions import Actor, Scope
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.blobs import held_blobs
 from steelyard_platform.repos.models import Blob, Branch, Entry, Repository, Version
 from steelyard_platform.repos.revisions import find_branch, root_id, tip_of
 
 _QUERY = 500
+_RANGES = 100
 MAX_TITLE = 300
 
 
@@ -123,7 +127,7 @@ def commit(
     message: Message,
     actor: Actor,
     parent: str | None = None,
-    seen: Version | None = None,
+    seen: int | None = None,
 ) -> Version | None:
     """Makes the version and returns it; the head as it was, when nothing changes.
 
@@ -134,19 +138,21 @@ def commit(
         message: a title and, perhaps, a body.
         actor: the author. The caller has checked the right to write.
         parent: the commit id the author believes to be the head, when they said so.
-        seen: the head when the author's request began; only newer changes can conflict.
+        seen: the head's number when the author's request began (0: an empty branch); newer changes can conflict.
 
     Raises:
         InvalidPathError, EntryNotFoundError, BlobMissingError, StaleParentError, RevisionNotFoundError.
     """
     check_operations(operations)
     with transaction.atomic():
-        locked = Repository.objects.select_for_update().select_related("team").get(pk=repository.pk)
+        locked = Repository.objects.select_for_update(of=("self",)).select_related("team").get(pk=repository.pk)
+        _check_still_allowed(actor)
         branch = _branch_for_commit(locked, branch_name)
         tip = tip_of(branch)
         _check_parent(locked, tip, parent)
         live = _live_at(branch, operations)
         changes = plan(operations, live)
+        _check_shape(branch, tip, changes)
         if seen is not None and tip is not None:
             _check_not_overtaken(branch, seen, changes)
         if not changes:
@@ -191,13 +197,44 @@ def _check_parent(repository: Repository, tip: Version | None, parent: str | Non
         )
 
 
-def _check_not_overtaken(branch: Branch, seen: Version, changes: list[Change]) -> None:
-    if branch.head is None or branch.head.number <= seen.number:
+def _check_still_allowed(actor: Actor) -> None:
+    """A job's lease may have ended while its commit was on the way; the next attempt must not find it doubled."""
+    if actor.scope is Scope.JOB and Token.objects.filter(pk=actor.token_id).exclude(revoked_at=None).exists():
+        raise LeaseLostError("The job's lease has ended; this commit was not made.")
+
+
+def _check_shape(branch: Branch, tip: Version | None, changes: list[Change]) -> None:
+    """Nothing may be a file and a folder at once: nobody could lay that out on a disk. Raises: InvalidInputError."""
+    added = [change.path for change in changes if change.add and change.before is None]
+    if tip is None or not added:
+        return
+    gone = [change.path for change in changes if change.add is None]
+    left = tree.entries_of(tree.branch_layers(branch)).exclude(path__in=gone[:_QUERY])
+    parents = {"/".join(path.split("/")[:depth]) for path in added for depth in range(1, path.count("/") + 1)}
+    for batch in _batches(sorted(parents), _QUERY):
+        if (file := left.filter(path__in=batch).first()) is not None:
+            raise InvalidInputError(f"{file.path!r} is a file; nothing can lie below it.", path=file.path)
+    for batch in _batches(added, _RANGES):
+        below = Q()
+        for path in batch:
+            below |= Q(path__gte=f"{path}/", path__lt=f"{path}0")
+        if (inside := left.filter(below).first()) is not None:
+            raise InvalidInputError(
+                f"A folder with {inside.path!r} is there; it cannot become a file.", path=inside.path
+            )
+
+
+def _batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _check_not_overtaken(branch: Branch, seen: int, changes: list[Change]) -> None:
+    if branch.head is None or branch.head.number <= seen:
         return
     paths = [change.path for change in changes]
     for start in range(0, len(paths), _QUERY):
         touched = Entry.objects.filter(branch=branch, path__in=paths[start : start + _QUERY])
-        newer = touched.filter(added_in__gt=seen.number) | touched.filter(removed_in__gt=seen.number)
+        newer = touched.filter(added_in__gt=seen) | touched.filter(removed_in__gt=seen)
         if (first := newer.first()) is not None:
             raise StaleParentError(
                 f"Another commit has changed {first.path!r} meanwhile. Look at {branch.head.label}, then commit again.",

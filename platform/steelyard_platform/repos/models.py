@@ -141,7 +141,7 @@ class Blob(models.Model):
 
     sha256 = models.CharField(max_length=64, primary_key=True)
     size = models.PositiveBigIntegerField()
-    git_id = models.CharField(max_length=40)  # of the content when it is a regular file, else of its LFS pointer
+    git_id = models.CharField(max_length=40)  # git's own id of the content
     object_key = models.CharField(max_length=200)
     offset = models.PositiveBigIntegerField(default=0)
 

@@ -24,7 +24,7 @@ def page_of(rows: QuerySet[Row], *, field: str, cursor: str | None, limit: int) 
     """
     limit = max(1, min(limit, MAX_LIMIT))
     if cursor:
-        value, key = _read(cursor, field)
+        value, key = _read(cursor)
         rows = rows.filter(Q(**{f"{field}__lt": value}) | Q(**{field: value, "pk__lt": key}))
     found = list(rows.order_by(f"-{field}", "-pk")[: limit + 1])
     if len(found) <= limit:
@@ -38,9 +38,9 @@ def _write(value: Any, key: Any) -> str:
     return base64.urlsafe_b64encode(f"{text}|{key}".encode()).decode()
 
 
-def _read(cursor: str, field: str) -> tuple[Any, str]:
+def _read(cursor: str) -> tuple[Any, str]:
     try:
         text, _, key = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
-        return (datetime.fromisoformat(text) if field.endswith("_at") else text), key
+        return (int(text) if text.isdigit() else datetime.fromisoformat(text)), key
     except (binascii.Error, ValueError) as error:
         raise InvalidInputError(f"{cursor!r} is no cursor of this list; begin again without one.") from error

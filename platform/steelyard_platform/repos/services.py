@@ -10,6 +10,7 @@ from django.utils import timezone
 from steelyard_contracts.errors import (
     AlreadyExistsError,
     ConflictError,
+    ForbiddenError,
     InvalidNameError,
     NotFoundError,
     RevisionNotFoundError,
@@ -18,7 +19,7 @@ from steelyard_contracts.names import check_reference_name, check_repository_nam
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.models import Team
-from steelyard_platform.accounts.permissions import Action, Actor, demand
+from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, FormerName, Repository, Tag, Version
 from steelyard_platform.repos.revisions import Snapshot, find_branch
 
@@ -34,7 +35,13 @@ def create_repository(
         raise AlreadyExistsError(f"The {kind} {team.name}/{name} exists already.", name=f"{team.name}/{name}")
     if public is None:
         public = settings.ENVIRONMENT.default_visibility == "public"
-    repository = Repository.objects.create(team=team, name=name, kind=kind, is_public=public, updated_at=timezone.now())
+    try:
+        with transaction.atomic():
+            repository = Repository.objects.create(
+                team=team, name=name, kind=kind, is_public=public, updated_at=timezone.now()
+            )
+    except IntegrityError as error:  # somebody was quicker by a moment
+        raise AlreadyExistsError(f"The {kind} {team.name}/{name} exists already.", name=name) from error
     FormerName.objects.filter(kind=kind, full_name__iexact=repository.full_name).delete()
     Branch.objects.create(repository=repository, name=DEFAULT_REVISION)
     audit.record(actor, "create repository", repository.full_name, kind=kind)
@@ -67,7 +74,9 @@ def move_repository(*, repository: Repository, team: Team, name: str, actor: Act
     repository.team, repository.name = team, name
     repository.save(update_fields=["team", "name"])
     FormerName.objects.filter(kind=repository.kind, full_name__iexact=repository.full_name).delete()
-    FormerName.objects.create(repository=repository, kind=repository.kind, full_name=former)
+    if former.lower() != repository.full_name.lower():
+        FormerName.objects.filter(kind=repository.kind, full_name__iexact=former).delete()
+        FormerName.objects.create(repository=repository, kind=repository.kind, full_name=former)
     audit.record(actor, "move repository", repository.full_name, before=former)
     return repository
 
@@ -95,6 +104,7 @@ def create_branch(
         raise InvalidNameError(f"A branch's name cannot begin with refs/, as {name!r} does.", name=name)
     if find_branch(repository, name) is not None:
         raise AlreadyExistsError(f"{repository.full_name} has a branch {name!r} already.", name=name)
+    _check_not_taken(repository, name, but=Branch)
     branch = Branch.objects.create(
         repository=repository, name=name, base=start.version if start else None, sees_base=sees_base
     )
@@ -105,6 +115,7 @@ def create_branch(
 @transaction.atomic
 def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
     """Raises: ForbiddenError, RevisionNotFoundError; ConflictError while something else stands on its versions."""
+    _refuse_jobs(actor)
     demand(actor, Action.WRITE, repository.resource)
     branch = find_branch(repository, name)
     if branch is None:
@@ -126,6 +137,7 @@ def create_tag(*, repository: Repository, name: str, at: Snapshot, message: str,
     """Raises: InvalidNameError, ForbiddenError, AlreadyExistsError, RevisionNotFoundError for an empty repository."""
     demand(actor, Action.WRITE, repository.resource)
     check_reference_name(name, "tag")
+    _check_not_taken(repository, name, but=Tag)
     if at.version is None:
         raise RevisionNotFoundError(f"{repository.full_name} has no version to tag yet.")
     try:
@@ -140,6 +152,7 @@ def create_tag(*, repository: Repository, name: str, at: Snapshot, message: str,
 @transaction.atomic
 def delete_tag(*, repository: Repository, name: str, actor: Actor) -> None:
     """Raises: ForbiddenError, RevisionNotFoundError."""
+    _refuse_jobs(actor)
     demand(actor, Action.WRITE, repository.resource)
     deleted, _ = Tag.objects.filter(repository=repository, name=name).delete()
     if not deleted:
@@ -154,7 +167,9 @@ def move_alias(*, version: Version, name: str, reason: str, verdicts: list[dict[
     Raises: InvalidNameError, ForbiddenError.
     """
     repository = version.repository
+    _refuse_jobs(actor)
     check_reference_name(name, "alias")
+    _check_not_taken(repository, name, but=Alias)
     Repository.objects.select_for_update().get(pk=repository.pk)
     alias = Alias.objects.filter(repository=repository, name=name).first()
     demand(actor, Action.MANAGE if alias and alias.is_protected else Action.WRITE, repository.resource)
@@ -174,6 +189,21 @@ def move_alias(*, version: Version, name: str, reason: str, verdicts: list[dict[
     )
     audit.record(actor, "move alias", repository.full_name, alias=name, to=version.label)
     return alias
+
+
+def _refuse_jobs(actor: Actor) -> None:
+    """A job may add versions to its output, not decide what they are called. Raises: ForbiddenError."""
+    if actor.scope is Scope.JOB:
+        raise ForbiddenError("A job's token adds versions; names are moved and deleted by people.")
+
+
+def _check_not_taken(repository: Repository, name: str, *, but: type[Branch | Tag | Alias]) -> None:
+    """One name, one meaning: an alias called like a branch would hide it. Raises: AlreadyExistsError."""
+    others: list[type[Branch | Tag | Alias]] = [kind for kind in (Branch, Tag, Alias) if kind is not but]
+    for kind in others:
+        if kind.objects.filter(repository=repository, name=name).exists():
+            what = {Branch: "a branch", Tag: "a tag", Alias: "an alias"}[kind]
+            raise AlreadyExistsError(f"{repository.full_name} already has {name!r} as {what}; choose another name.")
 
 
 @transaction.atomic

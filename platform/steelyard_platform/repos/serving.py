@@ -8,7 +8,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from steelyard_platform.repos.blobs import read_blob
+from steelyard_platform.repos.blobs import WHOLE_FILES, read_blob
 from steelyard_platform.repos.models import Blob, Entry
 from steelyard_platform.storage.delivery import deliver
 from steelyard_platform.storage.services import object_store
@@ -45,7 +45,7 @@ def content_type_of(filename: str) -> str:
 
 def _redirect(blob: Blob, entry: Entry, filename: str) -> HttpResponse | None:
     """Large files go straight from S3 to the client; slices of packs cannot, and small ones need not."""
-    if not entry.is_lfs or blob.offset:
+    if not entry.is_lfs or not blob.object_key.startswith(WHOLE_FILES):
         return None
     address = object_store().signed_get(
         blob.object_key,

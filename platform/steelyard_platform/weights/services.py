@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from steelyard_contracts.errors import GateRefusedError, NotFoundError
 from steelyard_contracts.jobs import EvaluationReport, LineageReport
@@ -13,6 +14,7 @@ from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import Action, Actor, demand
 from steelyard_platform.repos import services as repos
 from steelyard_platform.repos.models import Alias, Repository, Version
+from steelyard_platform.repos.queries import visible_repositories
 from steelyard_platform.weights.gates import Measured, Verdict, judge, parse_rule
 from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge, Relation
 
@@ -115,8 +117,26 @@ def verdicts_for(version: Version, applies_to: str) -> list[Verdict]:
 
 
 def origin_of(version: Version) -> Version | None:
-    """The version this one was made from: its parent on the branch, or what its side branch came from."""
-    return version.parent or version.branch.base
+    """The version this one was made from: for a variant what its side branch stands on, else its parent.
+
+    A variant made again is judged against the same origin, or each time could lose a little more.
+    """
+    is_variant = version.branch.base is not None and not version.branch.sees_base
+    return version.branch.base if is_variant else version.parent or version.branch.base
+
+
+def visible_lineage(version: Version, actor: Actor) -> QuerySet[LineageEdge]:
+    """The edges at a version whose other end the actor may read too."""
+    readable = visible_repositories(actor).values("pk")
+    edges = LineageEdge.objects.filter(Q(source=version) | Q(target=version))
+    edges = edges.filter(source__repository__in=readable, target__repository__in=readable)
+    return edges.select_related("source__repository__team", "target__repository__team").order_by("pk")
+
+
+def visible_evaluations(version: Version, actor: Actor) -> QuerySet[Evaluation]:
+    """The version's evaluations on datasets that the actor may read, newest first."""
+    rows = Evaluation.objects.filter(version=version, dataset__repository__in=visible_repositories(actor).values("pk"))
+    return rows.select_related("dataset__repository__team").order_by("-created_at", "-pk")
 
 
 def measures_of(version: Version | None) -> list[Measured]:

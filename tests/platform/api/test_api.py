@@ -85,6 +85,18 @@ def test_a_version_tells_its_splits_names_and_lineage(call, team, owner):
     assert version["splits"] == {"train": {"a": 2, "b": 2}, "validation": {"a": 2, "b": 2}}
 
 
+def test_lineage_names_nothing_that_the_reader_may_not_read(call, team, owner):
+    from steelyard_platform.weights.models import Relation
+    from steelyard_platform.weights.services import record_lineage
+
+    shown = commit_files(make_repository(team, owner, "shown", public=True), owner, {"w": b"1"})
+    secret = commit_files(make_repository(team, owner, "secret"), owner, {"w": b"2"})
+    record_lineage(source=shown, target=secret, relation=Relation.FINE_TUNED_FROM, job=None)
+    address = f"/models/{team}/shown/versions/v1"
+    assert len(call("GET", address).json()["lineage"]) == 1
+    assert call("GET", address, token=token_for(make_user())).json()["lineage"] == []
+
+
 def test_an_alias_is_moved_and_its_history_kept(call, team, owner):
     repository = make_repository(team, owner, "reader")
     commit_files(repository, owner, {"w": b"1"})

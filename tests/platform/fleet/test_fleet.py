@@ -170,6 +170,17 @@ def test_a_device_reads_only_what_it_was_offered(version, owner, enrolment):
         services.release_file(release.pk, "README.md", first)
 
 
+def test_a_rollout_does_not_wait_for_a_device_that_was_revoked(version, owner, enrolment):
+    enrol(enrolment, "gate-1", accept_as=owner)
+    second = enrol(enrolment, "gate-2", accept_as=owner)
+    release = release_of(version, owner)
+    request = RolloutRequest(release=release.pk, devices=["gate-1", "gate-2"], max_failures=1)
+    services.start_rollout(request=request, actor=actor_for_user(owner))
+    device = Device.objects.select_related("team", "token").get(name="gate-1")
+    services.revoke_device(device=device, actor=actor_for_user(owner))
+    assert poll(second).offer is not None
+
+
 def test_what_devices_run_cannot_be_deleted(version, owner):
     release_of(version, owner)
     with pytest.raises(ConflictError, match="was released to devices; what they run is kept"):

@@ -9,6 +9,7 @@ import pytest
 
 from steelyard_contracts.digests import sha256_of
 from steelyard_platform.repos.models import BlobHolder, Version
+from steelyard_platform.storage.services import object_store
 from tests.support.factories import commit_files, make_repository, make_team, make_user, token_for
 
 pytestmark = pytest.mark.django_db
@@ -152,6 +153,32 @@ def test_a_file_that_is_not_there_says_so_and_names_the_commit(send, repository,
     assert answer.headers["X-Error-Code"] == "EntryNotFound"
     assert answer.headers["X-Repo-Commit"] == version.commit_id
     assert_refused(send("GET", f"/{repository}/resolve/v9/a"), 404, "no revision 'v9'", "RevisionNotFound")
+
+
+def test_a_slice_of_a_pack_is_never_redirected_to_the_whole_pack(send, repository, owner, monkeypatch):
+    """On S3 a redirect would hand over every file of the pack, whoever sent it."""
+    known = b"*.bin filter=lfs"
+    commit_files(repository, owner, {"a": known, "secret": b"months of training"})
+    monkeypatch.setattr(type(object_store()), "signed_get", lambda *_, **__: "http://s3.test/signed")
+    send("POST", f"/api/models/{repository}/commit/main", ndjson(large("b", sha256_of(known), len(known))))
+    answer = send("GET", f"/{repository}/resolve/main/b")
+    assert answer.status_code == 200
+    assert b"".join(answer.streaming_content) == known
+
+
+def test_a_card_cannot_eat_the_memory(send, repository):
+    bomb = "---\na: &a [x, x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n---\n"
+    answer = send("POST", "/api/validate-yaml", {"content": bomb, "repoType": "model"})
+    assert answer.status_code == 400
+    assert "aliases (*name) are not allowed in a card" in answer.json()["errors"][0]["message"]
+    committed = send("POST", f"/api/models/{repository}/commit/main", ndjson(regular("README.md", bomb.encode())))
+    assert committed.status_code == 200
+
+
+@pytest.mark.parametrize("value", [{"path": "w", "oid": "0" * 64, "size": "large"}, {"path": 7, "oid": "0" * 64}])
+def test_malformed_fields_are_the_senders_fault(send, repository, value):
+    body = json.dumps({"key": "lfsFile", "value": value}).encode()
+    assert send("POST", f"/api/models/{repository}/commit/main", body).status_code == 400
 
 
 def test_a_users_html_cannot_act_on_this_origin(send, repository, owner):

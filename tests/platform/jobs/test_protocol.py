@@ -39,7 +39,8 @@ from steelyard_platform.jobs import series, services
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.jobs.models import LogLine as LogRow
 from steelyard_platform.jobs.models import MetricPoint as PointRow
-from steelyard_platform.repos.services import delete_repository
+from steelyard_platform.repos.models import Repository
+from steelyard_platform.repos.services import delete_repository, move_alias
 from steelyard_platform.storage.services import object_store
 from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
 
@@ -196,6 +197,14 @@ def test_a_failure_that_may_pass_is_tried_again_and_another_is_not(job):
     assert (ended.state, ended.error) == (JobState.FAILED, "The picture is broken.")
 
 
+def test_a_worker_that_is_told_to_stop_gives_the_job_back_without_counting(job):
+    for _ in range(settings.ENVIRONMENT.max_attempts + 2):
+        found, actor = claim(job)
+        assert found.attempt == 1
+        released = Finish(state=JobState.FAILED, error="The worker was told to stop.", released=True)
+        assert services.finish_job(job_id=job.pk, actor=actor, finish=released).state == JobState.QUEUED
+
+
 def test_a_queued_job_is_cancelled_at_once_and_a_running_one_told_at_its_heartbeat(job, owner, team):
     actor = actor_for_user(owner)
     _, worker = claim(job)
@@ -210,8 +219,6 @@ def test_a_queued_job_is_cancelled_at_once_and_a_running_one_told_at_its_heartbe
 
 
 def test_an_attempt_learns_what_the_former_one_committed(job, owner, team):
-    from steelyard_platform.repos.models import Repository
-
     claim(job)
     output = Repository.objects.select_related("team").get(pk=Job.objects.get(pk=job.pk).repository)
     version = commit_files(output, owner, {"w": b"1"})
@@ -256,6 +263,45 @@ def test_a_job_cannot_name_what_its_requester_may_not_read(owner, dataset):
     spec = TrainSpec(dataset=f"{dataset.repository.full_name}", output=f"{stranger.username}/reader")
     with pytest.raises(RepositoryNotFoundError, match="or you may not read it"):
         services.request_job(spec=spec, actor=actor_for_user(stranger))
+
+
+def test_asking_for_a_job_tells_nobody_what_exists(owner, team):
+    make_repository(team, owner, "secret")
+    stranger = make_user()
+    theirs = make_team(stranger)
+    picture_dataset(make_repository(theirs, stranger, "digits", RepositoryKind.DATASET), stranger)
+    said = []
+    for name in ("secret", "nothing"):
+        spec = TrainSpec(dataset=f"{theirs}/digits", output=f"{team}/{name}")
+        with pytest.raises(ForbiddenError) as refusal:
+            services.request_job(spec=spec, actor=actor_for_user(stranger))
+        said.append(str(refusal.value))
+    assert said[0] == said[1]
+
+
+def test_a_jobs_token_adds_versions_and_moves_no_names(job, owner):
+    _, actor = claim(job)
+    output = Repository.objects.select_related("team").get(pk=Job.objects.get(pk=job.pk).repository)
+    version = commit_files(output, owner, {"w": b"1"})
+    with pytest.raises(ForbiddenError, match="names are moved and deleted by people"):
+        move_alias(version=version, name="production", reason="", verdicts=[], actor=actor)
+
+
+def test_a_commit_of_a_job_that_lost_its_lease_is_not_made(job, owner):
+    from steelyard_platform.repos import commits
+
+    _, former = claim(job)
+    output = Repository.objects.select_related("team").get(pk=Job.objects.get(pk=job.pk).repository)
+    with later(settings.ENVIRONMENT.lease_seconds + 1):
+        claim(job)
+    with pytest.raises(LeaseLostError, match="this commit was not made"):
+        commits.commit(
+            repository=output,
+            branch_name="main",
+            operations=[],
+            message=commits.Message("late"),
+            actor=former,
+        )
 
 
 def test_a_dataset_is_no_model(owner, team, dataset):

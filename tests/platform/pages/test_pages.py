@@ -54,6 +54,17 @@ def test_signing_in_leads_to_no_other_host(client, owner):
     assert client.post("/login", data).headers["Location"] == "/"
 
 
+def test_a_token_opens_no_page_and_makes_no_stronger_one(client, owner):
+    from steelyard_platform.accounts.permissions import Scope
+    from tests.support.factories import token_for
+
+    headers = {"Authorization": f"Bearer {token_for(owner, Scope.READ)}"}
+    assert client.get("/settings/tokens", headers=headers).status_code == 302
+    answer = client.post("/settings/tokens", {"name": "x", "scope": "admin"}, headers=headers)
+    assert answer.status_code == 302
+    assert owner.tokens.count() == 1
+
+
 def test_what_one_may_not_see_looks_like_nothing(client, repository):
     client.force_login(make_user())
     for address in (f"/{repository}", f"/{repository}/versions", "/nobody/nothing", "/no-such-page"):

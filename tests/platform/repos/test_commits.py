@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import strategies as st
 
 from steelyard_contracts.errors import (
+    AlreadyExistsError,
     BlobMissingError,
     EntryNotFoundError,
     InvalidInputError,
@@ -18,7 +19,7 @@ from steelyard_contracts.errors import (
 )
 from steelyard_platform.accounts.tokens import actor_for_user
 from steelyard_platform.repos import commits, services, tree
-from steelyard_platform.repos.blobs import read_blob
+from steelyard_platform.repos.blobs import Pack, read_blob
 from steelyard_platform.repos.models import Entry, Version
 from steelyard_platform.repos.revisions import resolve
 from tests.support.factories import commit_files, make_repository, make_team, make_user
@@ -74,11 +75,27 @@ def test_the_second_of_two_commits_on_one_parent_gets_a_clear_conflict(repositor
 def test_without_a_parent_only_a_change_to_the_same_path_conflicts(repository, owner):
     seen = commit_files(repository, owner, {"a": b"1", "b": b"1"})
     commit_files(repository, owner, {"a": b"2"})
-    request = {"repository": repository, "branch_name": "main", "message": commits.Message("x"), "seen": seen}
+    request = {"repository": repository, "branch_name": "main", "message": commits.Message("x"), "seen": seen.number}
     actor = actor_for_user(owner)
     with pytest.raises(StaleParentError, match="Another commit has changed 'a' meanwhile"):
         commits.commit(operations=[commits.DeleteFile("a")], actor=actor, **request)
     assert commits.commit(operations=[commits.DeleteFile("b")], actor=actor, **request) is not None
+
+
+def test_of_two_first_commits_to_one_path_the_second_conflicts(repository, owner):
+    commit_files(repository, owner, {"model": b"1"})
+    with Pack() as pack:
+        add = commits.AddFile("model", pack.add(b"2"), is_lfs=False)
+        pack.store(repository.team)
+    with pytest.raises(StaleParentError):
+        commits.commit(
+            repository=repository,
+            branch_name="main",
+            operations=[add],
+            message=commits.Message("x"),
+            actor=actor_for_user(owner),
+            seen=0,
+        )
 
 
 def test_bytes_that_nobody_uploaded_cannot_be_committed(repository, owner):
@@ -119,6 +136,33 @@ def test_a_bad_path_is_refused_and_nothing_is_written(repository, owner, path):
 def test_a_path_cannot_be_a_file_and_a_folder(repository, owner):
     with pytest.raises(InvalidInputError, match="'a' cannot be a file and a folder"):
         commit_files(repository, owner, {"a": b"1", "a/b": b"2"})
+
+
+def test_a_later_commit_cannot_make_a_file_a_folder_either(repository, owner):
+    commit_files(repository, owner, {"a": b"1", "b/c": b"1"})
+    with pytest.raises(InvalidInputError, match="'a' is a file; nothing can lie below it"):
+        commit_files(repository, owner, {"a/x": b"2"})
+    with pytest.raises(InvalidInputError, match="A folder with 'b/c' is there; it cannot become a file"):
+        commit_files(repository, owner, {"b": b"2"})
+    commit_files(repository, owner, {"a": None, "a/x": b"2"})
+    assert files_at(repository, "main") == {"a/x": b"2", "b/c": b"1"}
+
+
+def test_one_name_has_one_meaning(repository, owner):
+    actor = actor_for_user(owner)
+    version = commit_files(repository, owner, {"a": b"1"})
+    with pytest.raises(AlreadyExistsError, match="already has 'main' as a branch"):
+        services.move_alias(version=version, name="main", reason="", verdicts=[], actor=actor)
+    services.move_alias(version=version, name="production", reason="", verdicts=[], actor=actor)
+    with pytest.raises(AlreadyExistsError, match="already has 'production' as an alias"):
+        services.create_branch(repository=repository, name="production", start=None, actor=actor)
+
+
+def test_a_repository_can_be_moved_onto_its_own_name(repository, owner):
+    actor = actor_for_user(owner)
+    for name in ("thing", "Thing", "thing", "other", "thing"):
+        services.move_repository(repository=repository, team=repository.team, name=name, actor=actor)
+    assert repository.name == "thing"
 
 
 def test_deleting_what_is_not_there_is_said(repository, owner):

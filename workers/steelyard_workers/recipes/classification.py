@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.jobs import Architecture, EvaluationReport, LineageReport, TrainSpec
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_workers import networks
 from steelyard_workers.cards import model_card
 from steelyard_workers.checkpoints import restore_state, save_state
-from steelyard_workers.images import Augmentation, ImageFolder, augment, channels_of, labels_of, normalise
+from steelyard_workers.images import Augmentation, ImageFolder, augment, channels_of, labels_of, normalise, split
 from steelyard_workers.session import JobSession, environment_of
 
 _WARM_UP_SHARE = 0.1
@@ -43,6 +44,8 @@ def train(session: JobSession, spec: TrainSpec, *, threads: int) -> dict[str, An
     fit(session, spec, data, network, prefixes)
     networks.reestimate_batch_norm(network, (batch for batch, _ in data.train.batches(_EVALUATION_BATCH)), prefixes)
     loss, accuracy = measure(network, data.validation)
+    if not math.isfinite(loss):
+        raise InvalidInputError(f"The training diverged: the validation loss is {loss}. Try a smaller learning rate.")
     seconds = time.monotonic() - started
     session.log(f"done in {seconds:.1f} s: validation loss {loss:.4f}, accuracy {accuracy:.4f}")
     session.progress(0.97, "committing the version")
@@ -93,7 +96,7 @@ def make_network(session: JobSession, spec: TrainSpec, data: Data) -> tuple[Any,
 
 def fit(session: JobSession, spec: TrainSpec, data: Data, network: Any, prefixes: tuple[str, ...]) -> None:
     """The loop. Goes on from the job's checkpoint when there is one."""
-    steps_per_epoch = math.ceil(len(data.train) / spec.batch_size)
+    steps_per_epoch = len(split(torch.arange(len(data.train)), spec.batch_size))
     optimizer = torch.optim.AdamW(networks.parameter_groups(network, spec.weight_decay), lr=spec.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_then_cosine(spec.epochs * steps_per_epoch))
     generator = torch.Generator().manual_seed(spec.seed)
@@ -106,9 +109,7 @@ def fit(session: JobSession, spec: TrainSpec, data: Data, network: Any, prefixes
     for epoch in range(epochs_done + 1, spec.epochs + 1):
         networks.set_training(network, prefixes)
         total = torch.zeros(())
-        for step, indices in enumerate(
-            torch.split(torch.randperm(len(data.train), generator=generator), spec.batch_size)
-        ):
+        for step, indices in enumerate(split(torch.randperm(len(data.train), generator=generator), spec.batch_size)):
             pictures = data.train.pixels(indices).float() / 255
             if spec.augment:
                 pictures = augment(pictures, generator, Augmentation())

@@ -9,9 +9,10 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
 from steelyard_contracts.errors import SteelyardError
+from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.models import Team, User
-from steelyard_platform.accounts.permissions import OPERATOR, Scope
-from steelyard_platform.accounts.services import create_team, create_user
+from steelyard_platform.accounts.permissions import OPERATOR, Role, Scope
+from steelyard_platform.accounts.services import create_team, create_user, set_role
 from steelyard_platform.accounts.tokens import issue_token
 
 
@@ -30,14 +31,23 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0, interactive=False)
         try:
             user = self._user(options["user"], options["password"])
-            if options["team"] and not Team.objects.filter(name__iexact=options["team"]).exists():
-                create_team(name=options["team"], owner=user, actor=OPERATOR)
+            if options["team"]:
+                self._join(options["team"], user)
         except SteelyardError as error:
             self.stderr.write(str(error))
             raise SystemExit(1) from error
         if options["print_token"]:
             _, secret = issue_token(name="bootstrap", scope=Scope.WRITE, user=user)
+            audit.record(OPERATOR, "issue token", user.username, name="bootstrap", scope=Scope.WRITE)
             self.stdout.write(secret)
+
+    def _join(self, name: str, user: User) -> None:
+        """Makes the team, or the user an administrator of the one that is there."""
+        team = Team.objects.filter(name__iexact=name).first()
+        if team is None:
+            create_team(name=name, owner=user, actor=OPERATOR)
+        elif not team.memberships.filter(user=user).exists():
+            set_role(team=team, username=user.username, role=Role.ADMINISTRATOR, actor=OPERATOR)
 
     def _user(self, username: str, password: str | None) -> User:
         known = User.objects.filter(username=username).first()

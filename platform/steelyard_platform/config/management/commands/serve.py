@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+import socket
 import sys
-import time
-import urllib.error
 import urllib.request
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from steelyard_platform.accounts.models import Token
 from steelyard_platform.accounts.permissions import Scope
@@ -18,8 +18,7 @@ from steelyard_platform.accounts.tokens import issue_token, revoke_token
 from steelyard_platform.config.supervisor import Program, Supervisor, celery_command, worker_arguments
 from steelyard_platform.fleet.signatures import ensure_key
 
-_LOCAL_WORKER = "worker of this machine"
-_READY_SECONDS = 60
+_WILDCARDS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - named to be translated, not bound
 _LIGHT_THREADS = 4
 # A presigned address with many parameters is longer than gunicorn's default of 4 KiB.
 _LONGEST_REQUEST_LINE = 8190
@@ -36,28 +35,39 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0, interactive=False)
         ensure_key()
         port = options["port"]
+        _check_free(port)
         programs = [_web(port), *_light()]
         if not options["without_compute"]:
             programs.append(_compute(port))
         supervisor = Supervisor(programs, settings.ENVIRONMENT.var / "logs")
         supervisor.run(on_started=lambda: self._announce(port))
 
-    def _announce(self, port: int) -> None:
-        address = f"http://{settings.ENVIRONMENT.bind}:{port}"
-        deadline = time.monotonic() + _READY_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"{address}/healthz", timeout=2):  # noqa: S310 - our own address
-                    break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        else:
-            self.stderr.write(
-                f"The web process is not ready after {_READY_SECONDS} s; see {settings.ENVIRONMENT.var}/logs."
-            )
-            return
+    def _announce(self, port: int) -> bool:
+        """Says once that the web process answers. Returns whether it does."""
+        address = _local_address(port)
+        try:
+            urllib.request.urlopen(f"{address}/healthz", timeout=2).close()  # noqa: S310 - our own address
+        except OSError:
+            return False
         self.stdout.write(f"Steelyard is ready at {address} (logs: {settings.ENVIRONMENT.var}/logs). Ctrl-C stops it.")
         self.stdout.flush()
+        return True
+
+
+def _local_address(port: int) -> str:
+    """Where processes of this machine reach the web process, whatever it is bound to."""
+    bind = settings.ENVIRONMENT.bind
+    return f"http://{'127.0.0.1' if bind in _WILDCARDS else bind}:{port}"
+
+
+def _check_free(port: int) -> None:
+    """Raises: CommandError. Otherwise the worker would talk to whoever has the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.ENVIRONMENT.bind, port))
+        except OSError as error:
+            raise CommandError(f"The port {port} is taken; choose another with --port.") from error
 
 
 def _web(port: int) -> Program:
@@ -96,18 +106,20 @@ def _compute(port: int) -> Program:
         "compute",
         celery_command("steelyard_workers.celery_entry", *worker_arguments("compute", "solo", 1)),
         {
-            "STEELYARD_URL": settings.PUBLIC_URL or f"http://{environment.bind}:{port}",
+            "STEELYARD_URL": settings.PUBLIC_URL or _local_address(port),
             "STEELYARD_WORKER_TOKEN": _worker_secret(),
             "STEELYARD_WORKER_FOLDER": str(environment.var / "worker"),
             "STEELYARD_BROKER_URL": environment.broker_url,
             "STEELYARD_BROKER_FOLDER": str(environment.broker_folder),
         },
+        inherits_settings=False,
     )
 
 
 def _worker_secret() -> str:
     """A new token at each start; the former one, which is written nowhere, ends."""
-    for token in Token.objects.filter(name=_LOCAL_WORKER, scope=Scope.WORKER, revoked_at=None):
+    name = f"worker of {platform.node()}:{settings.ENVIRONMENT.var}"[:100]
+    for token in Token.objects.filter(name=name, scope=Scope.WORKER, revoked_at=None):
         revoke_token(token)
-    _, secret = issue_token(name=_LOCAL_WORKER, scope=Scope.WORKER)
+    _, secret = issue_token(name=name, scope=Scope.WORKER)
     return secret
