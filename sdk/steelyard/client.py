@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -156,7 +157,7 @@ class Client:
 
     def version(self, ref: str | Ref) -> Version:
         one = _ref(ref)
-        return self.transport.get(Version, f"{_home(one)}/versions/{one.revision_or_default}")
+        return self.transport.get(Version, f"{_home(one)}/versions/{_segment(one.revision_or_default)}")
 
     def versions(self, ref: str | Ref) -> Iterator[Version]:
         """Of every branch, newest first."""
@@ -168,7 +169,7 @@ class Client:
         """Moves `alias` to the version. Raises: GateRefusedError, which says what was measured and what is asked."""
         one = _ref(ref)
         body = {"revision": one.revision_or_default, "reason": reason}
-        return Alias.model_validate(self.transport.call("PUT", f"{_home(one)}/aliases/{alias}", body=body))
+        return Alias.model_validate(self.transport.call("PUT", f"{_home(one)}/aliases/{_segment(alias)}", body=body))
 
     def aliases(self, ref: str | Ref) -> list[Alias]:
         return [Alias.model_validate(item) for item in self.transport.call("GET", f"{_home(_ref(ref))}/aliases")]
@@ -280,6 +281,11 @@ class Client:
 
 def _ref(ref: str | Ref) -> Ref:
     return parse_ref(ref) if isinstance(ref, str) else ref
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of an address."""
+    return quote(name, safe="")
 
 
 def _home(ref: Ref) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import steelyard
+
 pytestmark = pytest.mark.end_to_end
 
 
@@ -85,7 +87,7 @@ def test_copy_delete_and_history(api, folder):
     assert "sub/small.txt" in api.list_repo_files("lab/edits", revision="v1")
 
 
-def test_branches_tags_and_refs(api):
+def test_branches_tags_and_refs(api, installation):
     api.create_repo("lab/refs")
     api.upload_file(path_or_fileobj=b"1", path_in_repo="a", repo_id="lab/refs")
     api.create_branch("lab/refs", branch="feature/x")
@@ -96,6 +98,8 @@ def test_branches_tags_and_refs(api):
     assert {one.name for one in refs.branches} == {"main", "feature/x"}
     assert [one.name for one in refs.tags] == ["paper"]
     assert sorted(api.list_repo_files("lab/refs", revision="feature/x")) == ["a", "b"]
+    with steelyard.connect(installation.url, installation.token, quiet=True) as hub:
+        assert hub.version("lab/refs@feature/x").files == 2
     assert api.list_repo_files("lab/refs", revision="paper") == ["a"]
     api.delete_tag("lab/refs", tag="paper")
     api.delete_branch("lab/refs", branch="feature/x")
@@ -245,8 +249,6 @@ def test_an_upload_that_stops_half_way_says_so_and_leaves_nothing(api, installat
 
 
 def test_what_is_damaged_on_disk_is_noticed_and_fetched_again(installation, api, tmp_path):
-    import steelyard
-
     api.create_repo("lab/damaged")
     api.upload_file(path_or_fileobj=b"weights" * 100_000, path_in_repo="w.bin", repo_id="lab/damaged")
     api.upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id="lab/damaged")

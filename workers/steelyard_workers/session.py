@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 from steelyard.client import Version
 from steelyard.files import Files
@@ -87,7 +88,7 @@ class JobSession:
         return self._files.pull(one.at(commit), cache=self._cache)
 
     def version(self, ref: Ref) -> Version:
-        path = f"/api/v1/{ref.kind.plural}/{ref.repository}/versions/{ref.revision_or_default}"
+        path = f"/api/v1/{ref.kind.plural}/{ref.repository}/versions/{quote(ref.revision_or_default, safe='')}"
         return self._transport.get(Version, path)
 
     # --- what it reports ---------------------------------------------------------------------

@@ -19,7 +19,7 @@ from steelyard_platform.accounts.permissions import Action, Actor
 from steelyard_platform.accounts.services import team_named
 from steelyard_platform.api.paging import Page
 from steelyard_platform.datasets.services import summary_of
-from steelyard_platform.repos import services
+from steelyard_platform.repos import addresses, services  # noqa: F401 - addresses registers the converter
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository, Version
 from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
 from steelyard_platform.repos.queries import find_repository, search, visible_repositories
@@ -209,7 +209,7 @@ def list_versions(
     return {"items": [_version(item) for item in items], "next": following}
 
 
-@router.get("/{kind}/{namespace}/{name}/versions/{revision}", response=VersionDetail)
+@router.get("/{kind}/{namespace}/{name}/versions/{segment:revision}", response=VersionDetail)
 def get_version(request: HttpRequest, kind: Kind, namespace: str, name: str, revision: str) -> VersionDetail:
     """A version with its aliases, variants, evaluations and direct lineage."""
     repository = _find(request, kind, namespace, name)
@@ -248,7 +248,7 @@ def list_aliases(request: HttpRequest, kind: Kind, namespace: str, name: str) ->
     ]
 
 
-@router.put("/{kind}/{namespace}/{name}/aliases/{alias}", response=AliasView)
+@router.put("/{kind}/{namespace}/{name}/aliases/{segment:alias}", response=AliasView)
 def put_alias(request: HttpRequest, kind: Kind, namespace: str, name: str, alias: str, body: AliasRequest) -> AliasView:
     """Moves the alias if every gate allows it; the refusal says which did not."""
     version = _resolve(_find(request, kind, namespace, name), body.revision)
@@ -256,7 +256,7 @@ def put_alias(request: HttpRequest, kind: Kind, namespace: str, name: str, alias
     return AliasView(name=moved.name, version=version.label, protected=moved.is_protected)
 
 
-@router.patch("/{kind}/{namespace}/{name}/aliases/{alias}", response=ProtectRequest)
+@router.patch("/{kind}/{namespace}/{name}/aliases/{segment:alias}", response=ProtectRequest)
 def protect_alias(
     request: HttpRequest, kind: Kind, namespace: str, name: str, alias: str, body: ProtectRequest
 ) -> ProtectRequest:
@@ -314,7 +314,7 @@ def delete_gate(request: HttpRequest, kind: Kind, namespace: str, name: str, gat
     return Status(204, None)
 
 
-@router.get("/{kind}/{namespace}/{name}/versions/{revision}/verdicts", response=list[VerdictView])
+@router.get("/{kind}/{namespace}/{name}/versions/{segment:revision}/verdicts", response=list[VerdictView])
 def list_verdicts(
     request: HttpRequest, kind: Kind, namespace: str, name: str, revision: str, applies_to: str = GateRule.ANY
 ) -> list[dict[str, object]]:

@@ -7,8 +7,7 @@ from urllib.parse import unquote
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-# Stands for a "/" that the client wrote as %2F: inside a revision or a path that is one URL segment.
-ENCODED_SLASH = "\x1f"
+from steelyard_platform.repos.addresses import ENCODED_SLASH
 
 NextHandler = Callable[[HttpRequest], HttpResponseBase]
 
@@ -17,7 +16,7 @@ class EncodedSlashMiddleware:
     """Keeps `%2F` apart from `/` until the URL is matched.
 
     Hub clients send `/api/models/a/b/tree/refs%2Fpr%2F1/some%2Ffolder`; WSGI servers decode it before Django
-    looks. The server's RAW_URI still has the difference. `hub.converters` turns the mark back into a slash.
+    looks. The server's RAW_URI still has the difference. `repos.addresses` turns the mark back into a slash.
     """
 
     def __init__(self, get_response: NextHandler) -> None:

@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from steelyard_contracts.errors import EntryNotFoundError
 from steelyard_platform.accounts.authentication import api_actor
-from steelyard_platform.hub.converters import ENCODED_SLASH
 from steelyard_platform.hub.http import absolute, error_response, hub_view, kind_of
 from steelyard_platform.repos import tree
+from steelyard_platform.repos.addresses import ENCODED_SLASH
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve as resolve_revision
 from steelyard_platform.repos.serving import serve_entry

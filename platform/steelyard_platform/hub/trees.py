@@ -6,13 +6,13 @@ import json
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
-from steelyard_contracts.errors import EntryNotFoundError, InvalidInputError
+from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
-from steelyard_platform.hub.converters import ENCODED_SLASH
 from steelyard_platform.hub.http import flag, hub_view, page_response
 from steelyard_platform.hub.records import commit_record, tree_record
 from steelyard_platform.repos import tree as trees
+from steelyard_platform.repos.addresses import ENCODED_SLASH
 from steelyard_platform.repos.models import Entry, Version
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
@@ -27,18 +27,13 @@ def tree(
 ) -> HttpResponseBase:
     snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}"), revision)
     folder = folder.replace(ENCODED_SLASH, "/").strip("/")
-    try:
-        items, cursor = trees.page_of_tree(
-            snapshot.version,
-            folder=folder,
-            recursive=flag(request, "recursive"),
-            after=request.GET.get("cursor", ""),
-            limit=_PAGE,
-        )
-    except EntryNotFoundError:
-        if snapshot.version is None and not folder:
-            return JsonResponse([], safe=False)
-        raise
+    items, cursor = trees.page_of_tree(
+        snapshot.version,
+        folder=folder,
+        recursive=flag(request, "recursive"),
+        after=request.GET.get("cursor", ""),
+        limit=_PAGE,
+    )
     commits = _last_commits(snapshot.version, items) if flag(request, "expand") else {}
     records = [tree_record(item, commits.get(item.added_in) if isinstance(item, Entry) else None) for item in items]
     return page_response(request, records, cursor)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from django.urls import path, re_path, register_converter
 
 from steelyard_platform.hub import commits, identity, lfs, listing, references, repositories, resolve, trees
-from steelyard_platform.hub.converters import KindConverter, SegmentConverter
+from steelyard_platform.hub.converters import KindConverter
 
 register_converter(KindConverter, "kind")
-register_converter(SegmentConverter, "segment")
 
 _REPOSITORY = "api/<kind:kind>/<str:namespace>/<str:name>"
 # Models have no prefix, datasets have one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from steelyard_platform.pages import account, fleet, home, jobs, repositories
+from steelyard_platform.repos import addresses  # noqa: F401 - registers the converter
 
 _JOB = "jobs/<uuid:job_id>"
 _ROLLOUT = "rollouts/<uuid:rollout_id>"

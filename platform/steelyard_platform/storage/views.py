@@ -8,26 +8,21 @@ from django.views.decorators.http import require_http_methods
 
 from steelyard_contracts.errors import NotFoundError, SteelyardError, body_of
 from steelyard_platform.storage import signing
-from steelyard_platform.storage.delivery import deliver
 from steelyard_platform.storage.folder import FolderObjectStore
 from steelyard_platform.storage.receiving import body_stream
 from steelyard_platform.storage.services import object_store
 
 
 @csrf_exempt
-@require_http_methods(["GET", "HEAD", "PUT"])
+@require_http_methods(["PUT"])
 def signed_object(request: HttpRequest, key: str) -> HttpResponseBase:
     """Serves an address that `signing` made. On S3 there are none, and this is a plain 404."""
     try:
         store = object_store()
         if not isinstance(store, FolderObjectStore):
             raise NotFoundError("Objects are served by the object store itself.")
-        method = "GET" if request.method == "HEAD" else str(request.method)
-        claims = signing.check_address(method, key, request.GET.dict())
-        if request.method == "PUT":
-            return _receive(request, store, key, claims)
-        info = store.stat(key)
-        return deliver(request, lambda start, end: store.read(key, start, end), size=info.size, etag=info.etag)
+        claims = signing.check_address("PUT", key, request.GET.dict())
+        return _receive(request, store, key, claims)
     except SteelyardError as error:
         return JsonResponse(body_of(error).model_dump(), status=error.status)
 

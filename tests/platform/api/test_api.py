@@ -108,6 +108,21 @@ def test_an_alias_is_moved_and_its_history_kept(call, team, owner):
     assert call("GET", f"/models/{team}/reader/versions/production").json()["version"] == "v2"
 
 
+def test_a_branch_with_a_slash_can_be_addressed(call, team, owner):
+    make_repository(team, owner, "reader")
+    commit_files(find(team, "reader"), owner, {"w": b"1"})
+    assert call("POST", f"/models/{team}/reader/branches", {"name": "feature/x"}).status_code == 201
+    # As the server's raw address arrives; Django's test client has none.
+    answer = call("GET", f"/models/{team}/reader/versions/feature%1Fx")
+    assert answer.json()["version"] == "v1"
+
+
+def find(team, name):
+    from steelyard_platform.repos.models import Repository
+
+    return Repository.objects.select_related("team").get(team=team, name=name)
+
+
 def test_tokens_are_made_by_admin_tokens_only_and_shown_once(call, owner):
     assert call("POST", "/tokens", {"name": "x", "scope": "read"}).status_code == 403
     admin = token_for(owner, Scope.ADMIN)
