@@ -227,7 +227,7 @@ def test_an_upload_that_stops_half_way_says_so_and_leaves_nothing(api, installat
 
     from huggingface_hub.lfs import UploadInfo, post_lfs_batch_info
 
-    data = b"weights" * 100_000
+    data = os.urandom(700_000)
     api.create_repo("lab/broken")
     upload = UploadInfo(sha256=hashlib.sha256(data).digest(), size=len(data), sample=data[:512])
     batch, *_ = post_lfs_batch_info(
@@ -250,7 +250,7 @@ def test_an_upload_that_stops_half_way_says_so_and_leaves_nothing(api, installat
 
 def test_what_is_damaged_on_disk_is_noticed_and_fetched_again(installation, api, tmp_path):
     api.create_repo("lab/damaged")
-    api.upload_file(path_or_fileobj=b"weights" * 100_000, path_in_repo="w.bin", repo_id="lab/damaged")
+    api.upload_file(path_or_fileobj=b"damaged" * 100_000, path_in_repo="w.bin", repo_id="lab/damaged")
     api.upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id="lab/damaged")
     with steelyard.connect(installation.url, installation.token, quiet=True) as hub:
         for name in ("w.bin", "config.json"):
