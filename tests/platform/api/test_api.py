@@ -9,19 +9,9 @@ import pytest
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.models import AuditRow
 from steelyard_platform.accounts.permissions import Scope
-from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset, token_for
+from tests.support.factories import commit_files, make_repository, make_user, picture_dataset, token_for
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def owner():
-    return make_user()
-
-
-@pytest.fixture
-def team(owner):
-    return make_team(owner)
 
 
 @pytest.fixture

@@ -31,19 +31,9 @@ from steelyard_platform.fleet.models import Device, Rollout
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.services import delete_repository
 from steelyard_platform.weights.services import add_gate
-from tests.support.factories import commit_files, make_repository, make_team, make_user
+from tests.support.factories import commit_files, make_repository
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def owner():
-    return make_user()
-
-
-@pytest.fixture
-def team(owner):
-    return make_team(owner)
 
 
 @pytest.fixture

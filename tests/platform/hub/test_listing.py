@@ -7,19 +7,9 @@ import re
 import pytest
 
 from steelyard_platform.repos.card import refresh_card
-from tests.support.factories import commit_files, make_repository, make_team, make_user, token_for
+from tests.support.factories import commit_files, make_repository, token_for
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def owner():
-    return make_user()
-
-
-@pytest.fixture
-def team(owner):
-    return make_team(owner)
 
 
 @pytest.fixture

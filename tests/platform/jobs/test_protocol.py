@@ -49,16 +49,6 @@ WORKER = Actor(name="worker", scope=Scope.WORKER)
 
 
 @pytest.fixture
-def owner():
-    return make_user()
-
-
-@pytest.fixture
-def team(owner):
-    return make_team(owner)
-
-
-@pytest.fixture
 def dataset(owner, team):
     return picture_dataset(make_repository(team, owner, "digits", RepositoryKind.DATASET), owner)
 

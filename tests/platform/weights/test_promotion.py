@@ -14,19 +14,9 @@ from steelyard_platform.accounts.tokens import actor_for_user
 from steelyard_platform.repos.models import Alias, AliasMove
 from steelyard_platform.repos.services import protect_alias
 from steelyard_platform.weights.services import add_gate, promote_version, record_evaluation
-from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
+from tests.support.factories import commit_files, make_repository, make_user, picture_dataset
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def owner():
-    return make_user()
-
-
-@pytest.fixture
-def team(owner):
-    return make_team(owner)
 
 
 @pytest.fixture
