@@ -15,6 +15,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from steelyard_platform.repos.models import Repository
 
 FILES, RUNS, BATCH = 100_000, 7, 10_000
 
@@ -50,12 +54,12 @@ def steelyard(var: Path) -> tuple[float, float]:
     user = create_user(username="bench", password=None, actor=OPERATOR)
     actor, team = actor_for_user(user), user.teams.get()
 
-    def commit(repository: object, files: dict[str, bytes]) -> None:
+    def commit(repository: Repository, files: dict[str, bytes]) -> None:
         with Pack() as pack:
             operations = [commits.AddFile(path, pack.add(data), is_lfs=False) for path, data in files.items()]
             pack.store(team)
         commits.commit(
-            repository=repository,  # type: ignore[arg-type]
+            repository=repository,
             branch_name="main",
             operations=list(operations),
             message=commits.Message("bench"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 BASE_DIGITS, NEW_DIGITS = range(7), range(7, 10)
 SHOTS = 20  # training pictures of each new digit
@@ -36,12 +37,12 @@ def write_digits(root: Path) -> tuple[Path, Path]:
     return base, new
 
 
-def _write(folder: Path, pixels: object, indices: list[int]) -> None:
+def _write(folder: Path, pixels: Any, indices: list[int]) -> None:
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
     for index in indices:
-        Image.fromarray(pixels[index]).save(folder / f"{index:04d}.png")  # type: ignore[index]
+        Image.fromarray(pixels[index]).save(folder / f"{index:04d}.png")
 
 
 _CARD = """---
