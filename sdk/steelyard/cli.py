@@ -359,7 +359,9 @@ def _follow(client: Client, job: JobView, *, wait: bool) -> None:
 def _result(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_result(part)}" for name, part in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
+    return str(value)
 
 
 def _show_rollout(rollout: RolloutView) -> None:
