@@ -96,6 +96,8 @@ class Actor:
 
 
 ANONYMOUS = Actor()
+# The platform itself: what it does of its own accord, such as taking a silent worker's job back.
+PLATFORM = Actor(name="steelyard")
 # Whoever has a shell on the server: management commands act as this.
 OPERATOR = Actor(name="operator", scope=Scope.ADMIN, is_superuser=True)
 

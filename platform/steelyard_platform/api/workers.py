@@ -23,6 +23,7 @@ from steelyard_contracts.jobs import (
     UploadSlot,
 )
 from steelyard_contracts.refs import RepositoryKind, parse_ref
+from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.jobs import services
@@ -86,6 +87,7 @@ def report_evaluation(request: HttpRequest, job_id: UUID, body: EvaluationReport
     )
     _demand_own(job, model)
     record_evaluation(version=model, dataset=dataset, report=body, job=job_id)
+    audit.record(actor, "report evaluation", model.repository.full_name, version=model.label, metrics=body.metrics)
     return Status(204, None)
 
 
@@ -99,6 +101,7 @@ def report_lineage(request: HttpRequest, job_id: UUID, body: LineageReport) -> S
     )
     _demand_own(job, target)
     record_lineage(source=source, target=target, relation=relation_of(body), job=job_id)
+    audit.record(actor, "report lineage", target.repository.full_name, version=target.label, source=body.source)
     return Status(204, None)
 
 

@@ -45,7 +45,7 @@ from steelyard_contracts.manifests import (
 from steelyard_contracts.names import check_device_name
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.models import Team, Token
-from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand
+from steelyard_platform.accounts.permissions import PLATFORM, Action, Actor, Scope, demand
 from steelyard_platform.accounts.tokens import issue_token, revoke_token
 from steelyard_platform.fleet.models import Device, Install, Release, Rollout
 from steelyard_platform.fleet.plan import ALLOWED_REPORTS, Step, next_step
@@ -331,6 +331,7 @@ def advance_rollout(rollout_id: UUID) -> None:
                 waiting = Install.objects.filter(rollout=rollout, stage=rollout.stage)
                 waiting.update(state=InstallState.OFFERED, updated_at=timezone.now())
         rollout.save(update_fields=["state", "stage"])
+        audit.record(PLATFORM, "advance rollout", rollout.team.name, state=rollout.state, stage=rollout.stage)
 
 
 # --- what devices say --------------------------------------------------------------------------
@@ -381,6 +382,7 @@ def receive_report(*, report: InstallReport, actor: Actor) -> None:
             raise ConflictError(f"The install is {install.state}; {report.state} cannot follow.", state=install.state)
         install.state, install.detail = report.state, report.detail
         install.save(update_fields=["state", "detail", "updated_at"])
+        audit.record(actor, f"install {report.state}", f"{device.team.name}/{device.name}", detail=report.detail[:200])
         Device.objects.filter(pk=device.pk).update(running=report.running or "", last_seen_at=timezone.now())
     advance_rollout(install.rollout_id)
 

@@ -33,7 +33,7 @@ from steelyard_contracts.jobs import (
     MetricPoint,
 )
 from steelyard_platform.accounts import audit
-from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand, may
+from steelyard_platform.accounts.permissions import PLATFORM, Action, Actor, Scope, demand, may
 from steelyard_platform.accounts.tokens import actor_for_user, issue_token, revoke_token
 from steelyard_platform.jobs import doorbell, series
 from steelyard_platform.jobs.models import Checkpoint, Job
@@ -286,6 +286,7 @@ def requeue_lost_jobs() -> int:
                 continue
             if job.token is not None:
                 revoke_token(job.token)
+            audit.record(PLATFORM, "take back job", str(job.pk), worker=job.worker, attempt=job.attempt)
             goes_on = job.cancel_requested_at is None and job.attempt < _max_attempts()
             if goes_on:
                 doorbell.ring_after_commit(job.pk)

@@ -25,6 +25,7 @@ from steelyard_contracts.fleet import (
     RolloutState,
 )
 from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE, Envelope, ReleaseManifest
+from steelyard_platform.accounts.models import AuditRow
 from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user, new_secret
 from steelyard_platform.fleet import services
 from steelyard_platform.fleet.models import Device, Rollout
@@ -136,6 +137,9 @@ def test_the_others_wait_until_the_first_device_is_healthy(version, owner, enrol
     assert poll(second).offer is not None
     report(second, release, InstallState.HEALTHY)
     assert Rollout.objects.get().state == RolloutState.COMPLETED
+    steps = AuditRow.objects.filter(action="advance rollout").order_by("pk")
+    assert [step.detail["state"] for step in steps] == ["running", "completed"]
+    assert AuditRow.objects.filter(action="install healthy").count() == 2
 
 
 def test_one_failure_too_many_halts_the_rollout(version, owner, enrolment):
