@@ -44,7 +44,6 @@ class Installation:
             "STEELYARD_TOKEN": self.token,
             "HF_ENDPOINT": self.url,
             "HF_TOKEN": self.token,
-            "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
             "HF_HOME": str(self.var / "huggingface"),

@@ -112,11 +112,10 @@ class Files:
         from huggingface_hub import HfApi, constants
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
-        # Files travel whole for now. The client reads its environment when it is first imported, which may be long
-        # ago (transformers imports it), so it is told here.
-        constants.HF_HUB_DISABLE_XET = True
+        # The client reads its environment when it is first imported, which may be long ago (transformers imports it),
+        # so it is told here.
         constants.HF_HUB_DISABLE_TELEMETRY = True
-        # It would advise, at every larger folder, to install what was just switched off.
+        # It would advise, at every larger folder, to use another of its commands.
         logging.getLogger("huggingface_hub.hf_api").setLevel(logging.ERROR)
 
         if self._quiet:

@@ -56,6 +56,9 @@ class Environment(BaseSettings):
     default_visibility: Literal["private", "public"] = Field(
         "private", description="Visibility of a repository whose creator asked for none."
     )
+    dedup_scope: Literal["namespace", "installation"] = Field(
+        "namespace", description="Whose chunks an upload may build on: those of its own namespace, or everybody's."
+    )
     lease_seconds: int = Field(60, ge=2, le=3600, description="A worker silent for this long has lost its job.")
     max_attempts: int = Field(3, ge=1, le=20, description="How often a job is started before it counts as lost.")
     device_poll_seconds: float = Field(15, gt=0, le=86_400, description="How often devices ask for news.")

@@ -20,7 +20,7 @@ from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.hub.http import flag, hub_view, json_body, page_url
 from steelyard_platform.repos import commits, tree
-from steelyard_platform.repos.blobs import Pack, accept_staged, held_blobs
+from steelyard_platform.repos.blobs import Pack, accept_registered, accept_staged, held_blobs
 from steelyard_platform.repos.card import CARD_PATH, refresh_card
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.queries import find_repository
@@ -207,10 +207,10 @@ def _path(value: dict[str, Any]) -> str:
 
 
 def _accept_large(repository: Repository, incoming: _Incoming) -> None:
-    """Clients that skip `verify` are served too: what is still staged is checked now."""
+    """What came by chunks becomes a blob. Clients that skip `verify` are served too: what is staged is checked now."""
     held = held_blobs(repository.team, incoming.lfs)
     for sha256, size in incoming.lfs.items():
-        if sha256 in held:
+        if sha256 in held or accept_registered(repository, sha256=sha256, size=size) is not None:
             continue
         if size is None:
             raise BlobMissingError(f"No file with the SHA-256 {sha256} was uploaded; upload it, then commit.")

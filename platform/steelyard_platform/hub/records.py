@@ -66,6 +66,8 @@ def tree_record(item: Entry | tree.Folder, last_commit: Version | None = None) -
     record: dict[str, Any] = {"type": "file", "path": item.path, "size": item.blob.size, "oid": item.oid}
     if item.is_lfs:
         record["lfs"] = {"oid": item.blob.sha256, "size": item.blob.size, "pointerSize": _POINTER_SIZE}
+        if item.blob.xet_id is not None:
+            record["xetHash"] = item.blob.xet_id
     if last_commit is not None:
         record["lastCommit"] = {
             "id": last_commit.commit_id,

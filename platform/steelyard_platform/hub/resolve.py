@@ -8,12 +8,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from steelyard_contracts.errors import EntryNotFoundError
 from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.hub import xet
 from steelyard_platform.hub.http import absolute, error_response, hub_view, kind_of
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.addresses import ENCODED_SLASH
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve as resolve_revision
 from steelyard_platform.repos.serving import serve_entry
+from steelyard_platform.storage.xet.tokens import Right
 
 
 @hub_view("GET", "HEAD")
@@ -29,6 +31,12 @@ def resolve(request: HttpRequest, kind: str, namespace: str, name: str, revision
         response: HttpResponseBase = error_response(error)
     else:
         response = serve_entry(request, entry)
+        if entry.is_lfs and entry.blob is not None and entry.blob.xet_id is not None:
+            route = xet.token_address(request, repository, Right.READ, snapshot.commit_id)
+            response.headers["X-Xet-Hash"] = entry.blob.xet_id
+            response.headers["X-Linked-Size"] = str(entry.blob.size)
+            response.headers["X-Linked-ETag"] = f'"{entry.etag}"'
+            response.headers["Link"] = f'<{route}>; rel="xet-auth"'
     # Also with a 404: clients then remember that this commit does not have the file.
     response.headers["X-Repo-Commit"] = snapshot.commit_id
     return response

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.urls import path, re_path, register_converter
 
-from steelyard_platform.hub import commits, identity, lfs, listing, references, repositories, resolve, trees
+from steelyard_platform.hub import commits, identity, lfs, listing, references, repositories, resolve, trees, xet
 from steelyard_platform.hub.converters import KindConverter
+from steelyard_platform.storage.xet.tokens import Right
 
 register_converter(KindConverter, "kind")
 
@@ -36,6 +37,18 @@ urlpatterns = [
     path(f"{_REPOSITORY}/refs", references.list_refs),
     path(f"{_REPOSITORY}/branch/<segment:revision>", references.branch),
     path(f"{_REPOSITORY}/tag/<segment:revision>", references.tag),
+    path(f"{_REPOSITORY}/xet-read-token/<segment:revision>", xet.token, {"right": Right.READ}),
+    path(f"{_REPOSITORY}/xet-write-token/<segment:revision>", xet.token, {"right": Right.WRITE}),
+    path("xet/v1/reconstructions/<str:digest>", xet.reconstruction),
+    path("xet/v2/reconstructions/<str:digest>", xet.reconstruction_v2),
+    path("xet/v1/xorbs/default/<str:digest>", xet.xorb),
+    path("xet/v1/shards", xet.shard),
+    path("xet/v2/shards", xet.shard_v2),
+    # The specification writes the first, the client asks for the second.
+    path("xet/v1/chunks/default-merkledb/<str:digest>", xet.chunk),
+    path("xet/v1/chunks/default/<str:digest>", xet.chunk),
+    path("xet/v1/telemetry", xet.telemetry),
+    re_path(r"^xet/", identity.unknown),
     path("lfs/complete/<str:ticket>", lfs.complete),
     re_path(r"^api/(?!v1/|device/)", identity.unknown),
 ]

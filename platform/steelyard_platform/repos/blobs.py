@@ -1,4 +1,4 @@
-"""Bytes on their way into a repository: packed when small, staged and checked when large.
+"""Bytes on their way into a repository: packed when small; by chunks, or staged and checked, when large.
 
 Large files are PUT to a staging key first, because whoever holds a signed address may write anything to it.
 They become a blob only after their SHA-256 was computed from what the store really holds.
@@ -20,6 +20,8 @@ from steelyard_platform.accounts.models import Team
 from steelyard_platform.repos.models import Blob, BlobHolder, Repository
 from steelyard_platform.storage.objects import CHUNK, ObjectExistsError, ObjectMissingError
 from steelyard_platform.storage.services import object_store
+from steelyard_platform.storage.xet.reconstruction import read_file
+from steelyard_platform.storage.xet.uploads import registered_file
 
 _IN_MEMORY = 8 * 1024 * 1024
 _QUERY = 500
@@ -159,9 +161,29 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
     return blob
 
 
+def accept_registered(repository: Repository, *, sha256: str, size: int | None) -> Blob | None:
+    """A file that the team has sent by chunks, as a blob; None when there is none with this SHA-256.
+
+    Raises: DigestMismatchError when it has another size than announced.
+    """
+    file = registered_file(repository.team, sha256)
+    if file is None:
+        return None
+    if size not in {None, file.size}:
+        raise DigestMismatchError(f"The file {sha256} has {file.size} bytes, not {size}.", expected=size)
+    with transaction.atomic():
+        blob, _ = Blob.objects.get_or_create(
+            sha256=sha256, defaults={"size": file.size, "git_id": file.git_id, "xet": file}
+        )
+        note_holder(repository.team, [sha256])
+    return blob
+
+
 def read_blob(blob: Blob, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     """Bytes `start` to `end - 1` of the blob, wherever they lie."""
     stop = blob.size if end is None else min(end, blob.size)
+    if blob.xet is not None:
+        return read_file(blob.xet, start, stop)
     return object_store().read(blob.object_key, blob.offset + start, blob.offset + stop)
 
 

@@ -18,6 +18,7 @@ from steelyard_contracts.digests import lfs_pointer_id
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind
 from steelyard_platform.accounts.models import Team, User
 from steelyard_platform.accounts.permissions import Resource
+from steelyard_platform.storage.models import XetFile
 
 
 class Repository(models.Model):
@@ -137,13 +138,14 @@ class Version(models.Model):
 
 
 class Blob(models.Model):
-    """Bytes, by their SHA-256. Small files share an object (a pack), from which theirs is a slice."""
+    """Bytes, by their SHA-256: a slice of a pack when small, chunks of xorbs, or an object of their own."""
 
     sha256 = models.CharField(max_length=64, primary_key=True)
     size = models.PositiveBigIntegerField()
     git_id = models.CharField(max_length=40)  # git's own id of the content
-    object_key = models.CharField(max_length=200)
+    object_key = models.CharField(max_length=200, blank=True)  # empty for a file of chunks
     offset = models.PositiveBigIntegerField(default=0)
+    xet = models.ForeignKey(XetFile, on_delete=models.PROTECT, null=True, related_name="blobs")
 
     def __str__(self) -> str:
         return self.sha256[:12]

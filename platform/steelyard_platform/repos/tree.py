@@ -52,7 +52,7 @@ def entries_of(layers: list[Layer]) -> QuerySet[Entry]:
             condition = Q(condition, ~Exists(in_front))
         found |= condition
         nearer.append(layer)
-    return Entry.objects.filter(found, blob__isnull=False).select_related("blob")
+    return Entry.objects.filter(found, blob__isnull=False).select_related("blob__xet")
 
 
 def _alive(layer: Layer) -> Q:

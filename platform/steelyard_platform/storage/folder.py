@@ -22,9 +22,11 @@ from steelyard_platform.storage.objects import (
     ObjectInfo,
     ObjectMissingError,
     Part,
+    SignedRanges,
     check_key,
 )
 
+_RANGES_IN_ADDRESS = 64
 _TEMPORARY = ".temporary"
 _PARTS = ".parts"
 
@@ -117,6 +119,14 @@ class FolderObjectStore:
 
     def signed_get(self, key: str, seconds: int, *, filename: str, content_type: str) -> str | None:  # noqa: ARG002
         return None
+
+    def signed_ranges(self, key: str, seconds: int, spans: list[tuple[int, int]]) -> list[SignedRanges]:
+        signed = []
+        for start in range(0, len(spans), _RANGES_IN_ADDRESS):
+            batch = spans[start : start + _RANGES_IN_ADDRESS]
+            ranges = ",".join(f"{first}-{end - 1}" for first, end in batch)
+            signed.append(SignedRanges(signing.sign_address("GET", check_key(key), seconds, ranges=ranges), batch))
+        return signed
 
     def signed_put(self, key: str, seconds: int) -> str:
         return signing.sign_address("PUT", check_key(key), seconds)

@@ -44,6 +44,14 @@ class Part:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class SignedRanges:
+    """One address and the spans it serves: asked for one by one, or, where the store can do that, together."""
+
+    address: str
+    spans: list[tuple[int, int]]
+
+
 class ObjectStore(Protocol):
     """Raises, from every method: UnavailableError when the store cannot be reached."""
 
@@ -83,6 +91,10 @@ class ObjectStore(Protocol):
 
     def signed_get(self, key: str, seconds: int, *, filename: str, content_type: str) -> str | None:
         """An address that serves the object with Range; None when the web process serves it itself."""
+        ...
+
+    def signed_ranges(self, key: str, seconds: int, spans: list[tuple[int, int]]) -> list[SignedRanges]:
+        """Addresses that serve these bytes (end exclusive) of the object, and no others of it."""
         ...
 
     def signed_put(self, key: str, seconds: int) -> str: ...

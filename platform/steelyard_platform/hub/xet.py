@@ -1,0 +1,237 @@
+"""The Xet protocol's HTTP face: tokens from the hub, then everything under /xet with such a token.
+
+Source: `openapi/cas.openapi.yaml` of huggingface/xet-core.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+
+from steelyard_contracts.errors import (
+    EntryNotFoundError,
+    InvalidInputError,
+    NotFoundError,
+    SteelyardError,
+    TooLargeError,
+    UnavailableError,
+)
+from steelyard_contracts.refs import RepositoryKind
+from steelyard_contracts.xet.hashes import from_text, to_text
+from steelyard_contracts.xet.shards import MAX_SHARD
+from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.accounts.permissions import Action
+from steelyard_platform.hub.http import absolute, flag, hub_view
+from steelyard_platform.repos.models import Entry, Repository
+from steelyard_platform.repos.queries import find_repository
+from steelyard_platform.repos.revisions import resolve
+from steelyard_platform.storage.delivery import RangeUnsatisfiableError, parse_range
+from steelyard_platform.storage.models import TransferReport, XetFile, xorb_key
+from steelyard_platform.storage.receiving import body_stream
+from steelyard_platform.storage.services import object_store
+from steelyard_platform.storage.xet import deduplication, tokens
+from steelyard_platform.storage.xet.reconstruction import Reconstruction, reconstruct
+from steelyard_platform.storage.xet.tokens import Access, Right
+from steelyard_platform.storage.xet.uploads import ShardRegistration, held_xorbs, store_xorb
+
+_ACTION = {Right.READ: Action.READ, Right.WRITE: Action.WRITE}
+_MAX_REPORT = 1024 * 1024
+
+
+@hub_view("GET")
+def token(
+    request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str, right: Right
+) -> HttpResponseBase:
+    """A token for the store, in headers and as JSON. The right is checked now, and again when it is renewed."""
+    if flag(request, "create_pr"):
+        raise InvalidInputError("Pull requests are not offered here; commit to a branch instead.", field="create_pr")
+    repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", _ACTION[right])
+    resolve(repository, revision)
+    issued, expires = tokens.issue(Access(repository.team_id, repository.pk, right))
+    address = absolute(request, "/xet")
+    return JsonResponse(
+        {"casUrl": address, "accessToken": issued, "exp": expires},
+        headers={
+            "X-Xet-Cas-Url": address,
+            "X-Xet-Access-Token": issued,
+            "X-Xet-Token-Expiration": str(expires),
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+def token_address(request: HttpRequest, repository: Repository, right: Right, revision: str) -> str:
+    kind = RepositoryKind(repository.kind).plural
+    return absolute(request, f"/api/{kind}/{repository.full_name}/xet-{right}-token/{revision}")
+
+
+def _access(request: HttpRequest, right: Right) -> Access:
+    scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
+    return tokens.check(sent.strip() if scheme.lower() == "bearer" else "", right)
+
+
+@hub_view("GET")
+def reconstruction(request: HttpRequest, digest: str) -> HttpResponseBase:
+    """Which chunks make the file, and an address for each range of them."""
+    found = _reconstruction(request, digest)
+    if found is None:
+        return HttpResponse(status=416)
+    fetch = {
+        xorb: [
+            {
+                "range": {"start": chunks.start, "end": chunks.end},
+                "url": absolute(request, signed.address),
+                "url_range": {"start": chunks.span.start, "end": chunks.span.end - 1},
+            }
+            for chunks in ranges
+            for signed in _signed(xorb, [(chunks.span.start, chunks.span.end)])
+        ]
+        for xorb, ranges in found.ranges.items()
+    }
+    return JsonResponse({**_terms(found), "fetch_info": fetch})
+
+
+@hub_view("GET")
+def reconstruction_v2(request: HttpRequest, digest: str) -> HttpResponseBase:
+    """The same with one address for several ranges of a xorb, where the store serves several at once."""
+    found = _reconstruction(request, digest)
+    if found is None:
+        return HttpResponse(status=416)
+    fetch: dict[str, list[dict[str, Any]]] = {}
+    for xorb, ranges in found.ranges.items():
+        by_span = {(chunks.span.start, chunks.span.end): chunks for chunks in ranges}
+        fetch[xorb] = [
+            {
+                "url": absolute(request, signed.address),
+                "ranges": [
+                    {
+                        "chunks": {"start": by_span[span].start, "end": by_span[span].end},
+                        "bytes": {"start": span[0], "end": span[1] - 1},
+                    }
+                    for span in signed.spans
+                ],
+            }
+            for signed in _signed(xorb, list(by_span))
+        ]
+    return JsonResponse({**_terms(found), "xorbs": fetch})
+
+
+def _signed(xorb: str, spans: list[tuple[int, int]]) -> Any:
+    return object_store().signed_ranges(xorb_key(xorb), settings.ENVIRONMENT.signed_url_seconds, spans)
+
+
+def _terms(found: Reconstruction) -> dict[str, Any]:
+    return {
+        "offset_into_first_range": found.skip,
+        "terms": [
+            {
+                "hash": to_text(term.xorb),
+                "range": {"start": term.start, "end": term.end},
+                "unpacked_length": term.length,
+            }
+            for term in found.terms
+        ],
+    }
+
+
+def _reconstruction(request: HttpRequest, digest: str) -> Reconstruction | None:
+    """None when the range asked for begins behind the file's end."""
+    access = _access(request, Right.READ)
+    from_text(digest)
+    file = XetFile.objects.filter(pk=digest).first()
+    # Only what a version of this token's repository holds: to anybody else the file does not exist.
+    there = Entry.objects.filter(branch__repository=access.repository_id, blob__xet=digest)
+    if file is None or not there.exists():
+        raise EntryNotFoundError("This repository has no file with this hash.")
+    try:
+        return reconstruct(file, parse_range(request.headers.get("Range", ""), file.size))
+    except RangeUnsatisfiableError:
+        return None
+
+
+@hub_view("HEAD", "POST")
+def xorb(request: HttpRequest, digest: str) -> HttpResponseBase:
+    access = _access(request, Right.WRITE)
+    if request.method == "HEAD":
+        from_text(digest)
+        return HttpResponse(status=200 if held_xorbs(access.team_id, [digest]) else 404)
+    return JsonResponse({"was_inserted": store_xorb(access.team_id, digest, body_stream(request))})
+
+
+@hub_view("POST")
+def shard(request: HttpRequest) -> HttpResponseBase:
+    for _ in _registration(request).run():
+        pass
+    return JsonResponse({"result": 1})
+
+
+@hub_view("POST")
+def shard_v2(request: HttpRequest) -> HttpResponseBase:
+    """The same with a line of JSON for each step; a failure behind the first line is a line too."""
+    return StreamingHttpResponse(_events(_registration(request)), content_type="application/x-ndjson")
+
+
+def _registration(request: HttpRequest) -> ShardRegistration:
+    access = _access(request, Right.WRITE)
+    return ShardRegistration(access.team_id, _whole_body(request, MAX_SHARD, "A shard"))
+
+
+def _events(registration: ShardRegistration) -> Iterator[bytes]:
+    try:
+        for progress in registration.run():
+            yield _line(type="validating", verified=progress.verified, total=progress.total)
+        yield _line(type="committing", stage="syncing")
+        yield _line(type="result")
+    except SteelyardError as error:
+        yield _line(type="error", message=error.message, retryable=isinstance(error, UnavailableError))
+
+
+def _line(**event: Any) -> bytes:
+    return json.dumps(event).encode() + b"\n"
+
+
+@hub_view("GET")
+def chunk(request: HttpRequest, digest: str) -> HttpResponseBase:
+    access = _access(request, Right.READ)
+    try:
+        answer = deduplication.answer(access.team_id, digest)
+    except NotFoundError:
+        return HttpResponse(status=404)
+    return HttpResponse(answer, content_type="application/octet-stream")
+
+
+@hub_view("POST")
+def telemetry(request: HttpRequest) -> HttpResponseBase:
+    """A client's account of a transfer; feeds the statistics."""
+    access = _access(request, Right.READ)
+    try:
+        report = json.loads(_whole_body(request, _MAX_REPORT, "A report"))
+    except ValueError as error:
+        raise InvalidInputError("The report is not JSON.") from error
+    if not isinstance(report, dict) or not isinstance(report.get("metrics"), dict):
+        raise InvalidInputError("A report has an 'event' and 'metrics'.")
+    TransferReport.objects.create(
+        team_id=access.team_id,
+        repository=access.repository_id,
+        event=str(report.get("event"))[:64],
+        client=str(report.get("userAgent") or report.get("user_agent"))[:200],
+        metrics={
+            str(key)[:100]: value
+            for key, value in list(report["metrics"].items())[:200]
+            if isinstance(value, str | int | float | bool)
+        },
+    )
+    return HttpResponse(status=200)
+
+
+def _whole_body(request: HttpRequest, limit: int, what: str) -> bytes:
+    body = bytearray()
+    for block in body_stream(request):
+        body += block
+        if len(body) > limit:
+            raise TooLargeError(f"{what} takes at most {limit} bytes.")
+    return bytes(body)

@@ -1,0 +1,140 @@
+"""Where a file's bytes lie, for clients that fetch chunks themselves; and the file as a stream for others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from steelyard_contracts.errors import InvalidInputError, UnavailableError
+from steelyard_contracts.xet.hashes import from_text, to_text
+from steelyard_contracts.xet.shards import Term
+from steelyard_contracts.xet.xorbs import Layout, read_chunks
+from steelyard_platform.storage.delivery import RangeUnsatisfiableError, Span
+from steelyard_platform.storage.models import XetFile, Xorb, xorb_key
+from steelyard_platform.storage.services import object_store
+from steelyard_platform.storage.xet import terms as packing
+
+_QUERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRange:
+    """Chunks `start` to `end - 1` of a xorb, which are its stored bytes `span`."""
+
+    start: int
+    end: int
+    span: Span
+
+
+@dataclass(slots=True)
+class Reconstruction:
+    """`terms` in order, `skip` bytes of the first not asked for, and what to fetch of each xorb."""
+
+    terms: list[Term] = field(default_factory=list)
+    skip: int = 0
+    ranges: dict[str, list[ChunkRange]] = field(default_factory=dict)
+
+
+def reconstruct(file: XetFile, span: Span | None = None) -> Reconstruction:
+    """Raises: RangeUnsatisfiableError."""
+    asked = span or Span(0, file.size)
+    if asked.start >= file.size and file.size:
+        raise RangeUnsatisfiableError
+    parts = list(_overlapping(packing.unpack(bytes(file.terms)), asked))
+    layouts = layouts_of(term.xorb for term, _ in parts)
+    found = Reconstruction()
+    for term, at in parts:
+        trimmed, skipped = _trim(term, layouts[term.xorb], asked.start - at, asked.end - at)
+        if not found.terms:
+            found.skip = max(asked.start - at, 0) - skipped
+        found.terms.append(trimmed)
+    wanted: dict[bytes, list[tuple[int, int]]] = {}
+    for term in found.terms:
+        wanted.setdefault(term.xorb, []).append((term.start, term.end))
+    for xorb, ranges in wanted.items():
+        layout = layouts[xorb]
+        found.ranges[to_text(xorb)] = [ChunkRange(a, b, Span(*layout.span(a, b))) for a, b in _merged(ranges)]
+    return found
+
+
+def _overlapping(terms: Iterable[Term], asked: Span) -> Iterator[tuple[Term, int]]:
+    """(term, where it begins in the file)."""
+    position = 0
+    for term in terms:
+        if position >= asked.end:
+            return
+        if position + term.length > asked.start:
+            yield term, position
+        position += term.length
+
+
+def _trim(term: Term, layout: Layout, start: int, end: int) -> tuple[Term, int]:
+    """The term without the chunks before byte `start` and behind byte `end`, and how many bytes went in front."""
+    first, last, position = term.start, term.end, 0
+    skipped = 0
+    for index in range(term.start, term.end):
+        position += layout.chunks[index].length
+        if position <= start:
+            first, skipped = index + 1, position
+        if position >= end:
+            last = index + 1
+            break
+    length = sum(chunk.length for chunk in layout.chunks[first:last])
+    return Term(term.xorb, first, last, length), skipped
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def layouts_of(xorbs: Iterable[bytes]) -> dict[bytes, Layout]:
+    """Raises: UnavailableError when the store has lost one."""
+    wanted = sorted({to_text(xorb) for xorb in xorbs})
+    found: dict[bytes, Layout] = {}
+    for start in range(0, len(wanted), _QUERY):
+        rows = Xorb.objects.filter(pk__in=wanted[start : start + _QUERY]).values_list("digest", "layout")
+        found.update((from_text(digest), Layout.unpack(bytes(layout))) for digest, layout in rows)
+    if len(found) != len(wanted):
+        raise UnavailableError("A part of this file is missing from the store; see `manage.py verify_storage`.")
+    return found
+
+
+def read_file(file: XetFile, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """Bytes `start` to `end - 1`, chunk by chunk, each checked. Holds one xorb's layout and one chunk at a time.
+
+    Raises:
+        UnavailableError: what is stored is damaged; the stream then ends early and never with wrong bytes.
+    """
+    stop = file.size if end is None else min(end, file.size)
+    position = 0
+    for term in packing.unpack(bytes(file.terms)):
+        if position >= stop:
+            return
+        if position + term.length > start:
+            layouts = layouts_of([term.xorb])
+            trimmed, skipped = _trim(term, layouts[term.xorb], start - position, stop - position)
+            at = position + skipped
+            for block in read_terms([trimmed], layouts):
+                yield block[max(start - at, 0) : stop - at]
+                at += len(block)
+        position += term.length
+
+
+def read_terms(terms: Iterable[Term], layouts: Mapping[bytes, Layout]) -> Iterator[bytes]:
+    """The contents of the terms' chunks, checked. Raises: UnavailableError."""
+    store = object_store()
+    for term in terms:
+        layout = layouts[term.xorb]
+        stored = store.read(xorb_key(to_text(term.xorb)), *layout.span(term.start, term.end))
+        try:
+            yield from read_chunks(stored, layout.chunks[term.start : term.end])
+        except InvalidInputError as error:
+            raise UnavailableError(
+                f"The stored xorb {to_text(term.xorb)[:12]} is damaged; see `manage.py verify_storage`."
+            ) from error

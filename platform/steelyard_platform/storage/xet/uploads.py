@@ -1,0 +1,272 @@
+"""What clients send, checked before anything of it is kept: xorbs chunk by chunk, shards against the xorbs they name.
+
+A xorb is stored by a generator that raises at the first wrong byte, so that the object never appears. A file exists
+only when its shard's transaction commits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.utils import timezone
+
+from steelyard_contracts.errors import DigestMismatchError, InvalidInputError, UnavailableError
+from steelyard_contracts.xet import shards
+from steelyard_contracts.xet.hashes import file_hash, from_text, range_hash, to_text
+from steelyard_contracts.xet.shards import FileRecord, Shard
+from steelyard_contracts.xet.xorbs import Layout, XorbReader
+from steelyard_platform.accounts.models import Team
+from steelyard_platform.storage.models import (
+    DedupCandidate,
+    FileXorb,
+    XetFile,
+    XetFileHolder,
+    Xorb,
+    XorbHolder,
+    xorb_key,
+)
+from steelyard_platform.storage.objects import ObjectExistsError, ObjectMissingError
+from steelyard_platform.storage.services import object_store
+from steelyard_platform.storage.xet import terms
+from steelyard_platform.storage.xet.reconstruction import read_terms
+
+_QUERY = 500
+_PROGRESS = 64 * 1024 * 1024
+
+
+def held_xorbs(team_id: int, digests: Iterable[str]) -> dict[str, Xorb]:
+    """Those of these that the team may build on."""
+    wanted = sorted(set(digests))
+    found: dict[str, Xorb] = {}
+    for start in range(0, len(wanted), _QUERY):
+        batch = wanted[start : start + _QUERY]
+        found.update(Xorb.objects.filter(holders__team_id=team_id).in_bulk(batch))
+    return found
+
+
+def store_xorb(team_id: int, digest: str, body: Iterable[bytes]) -> bool:
+    """Keeps a xorb; False when the team had it before. Safe to repeat, and to do at once from several clients.
+
+    The whole body is checked even when the installation has the xorb: who only knows a hash does not come to hold it.
+
+    Raises:
+        InvalidInputError: the body is not a xorb, or not the one that `digest` names. Nothing is stored.
+    """
+    from_text(digest)
+    reader = XorbReader()
+    verified = _verified(reader, body, digest)
+    try:
+        object_store().put(xorb_key(digest), verified, if_absent=True)
+    except ObjectExistsError:
+        for _ in verified:  # what is left of it
+            pass
+        reader = _reread(digest)
+    return _note_xorb(team_id, digest, reader.layout)
+
+
+def _reread(digest: str) -> XorbReader:
+    """The layout of what is stored: the same chunks may have come compressed in another way."""
+    reader = XorbReader()
+    if Xorb.objects.filter(pk=digest).exists():
+        return reader  # its row says it
+    try:
+        for _ in _verified(reader, object_store().read(xorb_key(digest)), digest):
+            pass
+    except ObjectMissingError as error:
+        raise _removed_meanwhile() from error
+    return reader
+
+
+def _removed_meanwhile() -> UnavailableError:
+    return UnavailableError("The xorb was being removed while it arrived; send it again.")
+
+
+def _verified(reader: XorbReader, body: Iterable[bytes], digest: str) -> Iterator[bytes]:
+    yield from reader.read(body)
+    if (found := to_text(reader.layout.digest)) != digest:
+        raise DigestMismatchError(f"The xorb's hash is {found}, not {digest} as its address says.", found=found)
+
+
+@transaction.atomic
+def _note_xorb(team_id: int, digest: str, layout: Layout) -> bool:
+    now = timezone.now()
+    if not Xorb.objects.filter(pk=digest).update(touched_at=now):
+        if not layout.chunks:
+            raise _removed_meanwhile()
+        row = Xorb(digest=digest, size=layout.stored, length=layout.length, layout=layout.pack(), touched_at=now)
+        Xorb.objects.bulk_create([row], ignore_conflicts=True)
+        candidates = (DedupCandidate(chunk=to_text(chunk), xorb_id=digest) for chunk in layout.candidates())
+        DedupCandidate.objects.bulk_create(candidates, ignore_conflicts=True)
+    # Garbage collection deletes an object under its row's lock, which this transaction holds now.
+    try:
+        object_store().stat(xorb_key(digest))
+    except ObjectMissingError as error:
+        raise _removed_meanwhile() from error
+    _, created = XorbHolder.objects.get_or_create(team_id=team_id, xorb_id=digest)
+    return created
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    verified: int
+    total: int
+
+
+class ShardRegistration:
+    """A shard on its way in.
+
+    registration = ShardRegistration(team, data)   refuses what can be refused at once
+    for progress in registration.run(): ...        reads each new file whole, then makes all of them visible
+    """
+
+    def __init__(self, team_id: int, data: bytes) -> None:
+        """Raises: InvalidInputError."""
+        self._team_id = team_id
+        self._shard: Shard = shards.parse(data)
+        named = {to_text(term.xorb) for file in self._shard.files for term in file.terms}
+        named |= {to_text(record.digest) for record in self._shard.xorbs}
+        held = held_xorbs(team_id, named)
+        if missing := named - held.keys():
+            raise InvalidInputError(
+                f"The shard names a xorb that this namespace has not uploaded: {min(missing)}.", missing=len(missing)
+            )
+        self._layouts = {from_text(digest): Layout.unpack(bytes(xorb.layout)) for digest, xorb in held.items()}
+        for file in self._shard.files:
+            self._check_file(file)
+        for record in self._shard.xorbs:
+            chunks = tuple((chunk.digest, chunk.length) for chunk in self._layouts[record.digest].chunks)
+            if record.chunks != chunks:
+                raise InvalidInputError(f"The shard lists other chunks than the xorb {to_text(record.digest)} has.")
+
+    def _check_file(self, file: FileRecord) -> None:
+        name = to_text(file.digest)
+        if len(file.proofs) != len(file.terms):
+            raise InvalidInputError(f"The shard does not prove that its sender has the file {name}.")
+        content: list[tuple[bytes, int]] = []
+        for term, proof in zip(file.terms, file.proofs, strict=True):
+            layout = self._layouts[term.xorb]
+            if term.end > len(layout):
+                raise InvalidInputError(
+                    f"The file {name} takes the chunks {term.start} to {term.end} of a xorb that has {len(layout)}."
+                )
+            chunks = layout.chunks[term.start : term.end]
+            if sum(chunk.length for chunk in chunks) != term.length:
+                raise InvalidInputError(f"A term of the file {name} announces another length than its chunks have.")
+            if range_hash(chunk.digest for chunk in chunks) != proof:
+                raise InvalidInputError(f"A term of the file {name} is not the one that its proof was made for.")
+            content += [(chunk.digest, chunk.length) for chunk in chunks]
+        if file_hash(content) != file.digest:
+            raise InvalidInputError(f"The chunks of the file {name} do not make that file.")
+
+    def run(self) -> Iterator[Progress]:
+        """Raises: DigestMismatchError, InvalidInputError, UnavailableError. Then nothing was registered."""
+        names = [to_text(file.digest) for file in self._shard.files]
+        known: dict[str, XetFile] = {}
+        for start in range(0, len(names), _QUERY):
+            known.update(XetFile.objects.in_bulk(names[start : start + _QUERY]))
+        total = len(names)
+        rows: list[XetFile] = []
+        yield Progress(0, total)
+        for number, (name, file) in enumerate(zip(names, self._shard.files, strict=True), start=1):
+            row = known.get(name)
+            if row is None:
+                hashing = _Hashing(file.size)
+                for seen, block in enumerate(read_terms(file.terms, self._layouts)):
+                    hashing.update(block)
+                    if seen % (_PROGRESS // (64 * 1024)) == 0:
+                        yield Progress(number - 1, total)  # a sign of life: clients wait only so long for one
+                row = hashing.row(name, file)
+            if file.sha256 is not None and file.sha256 != row.sha256:
+                raise DigestMismatchError(
+                    f"The file {name} has the SHA-256 {row.sha256}, not {file.sha256} as announced.", found=row.sha256
+                )
+            rows.append(row)
+            yield Progress(number, total)
+        self._register(rows)
+
+    @transaction.atomic
+    def _register(self, rows: list[XetFile]) -> None:
+        now = timezone.now()
+        self._lock_xorbs()
+        unique = {row.digest: row for row in rows}
+        names = list(unique)
+        for row in unique.values():
+            row.touched_at = now
+        XetFile.objects.bulk_create(
+            unique.values(),
+            batch_size=_QUERY,
+            update_conflicts=True,
+            unique_fields=["digest"],
+            update_fields=["touched_at"],
+        )
+        pairs = {(to_text(file.digest), to_text(term.xorb)) for file in self._shard.files for term in file.terms}
+        new = self._without_terms(names)
+        FileXorb.objects.bulk_create(
+            (FileXorb(file_id=file, xorb_id=xorb) for file, xorb in sorted(pairs) if file in new),
+            batch_size=_QUERY,
+            ignore_conflicts=True,
+        )
+        holders = (XetFileHolder(team_id=self._team_id, file_id=name) for name in names)
+        XetFileHolder.objects.bulk_create(holders, batch_size=_QUERY, ignore_conflicts=True)
+        DedupCandidate.objects.bulk_create(self._candidates(), batch_size=_QUERY, ignore_conflicts=True)
+
+    def _lock_xorbs(self) -> None:
+        """From here to the commit no xorb of the shard can be collected. Raises: UnavailableError."""
+        digests = sorted(map(to_text, self._layouts))
+        for start in range(0, len(digests), _QUERY):
+            batch = digests[start : start + _QUERY]
+            found = list(Xorb.objects.select_for_update().filter(pk__in=batch).order_by("pk").values_list("pk"))
+            if len(found) != len(batch):
+                raise UnavailableError("A xorb of this shard was removed meanwhile; push again.")
+            Xorb.objects.filter(pk__in=batch).update(touched_at=timezone.now())
+
+    @staticmethod
+    def _without_terms(names: Collection[str]) -> set[str]:
+        """Files that are new: one that was registered before keeps the xorbs that it was registered with."""
+        ordered = list(names)
+        known: set[str] = set()
+        for start in range(0, len(ordered), _QUERY):
+            rows = FileXorb.objects.filter(file__in=ordered[start : start + _QUERY])
+            known.update(rows.values_list("file_id", flat=True))
+        return set(names) - known
+
+    def _candidates(self) -> Iterator[DedupCandidate]:
+        """A file's first chunk finds its xorbs, and so does what the sender marked."""
+        for file in self._shard.files:
+            if file.terms:
+                first = file.terms[0]
+                chunk = self._layouts[first.xorb].chunks[first.start].digest
+                yield DedupCandidate(chunk=to_text(chunk), xorb_id=to_text(first.xorb))
+        for record in self._shard.xorbs:
+            for chunk in record.candidates:
+                yield DedupCandidate(chunk=to_text(chunk), xorb_id=to_text(record.digest))
+
+
+class _Hashing:
+    """The two digests that the hub names a file by, from one pass over it."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._sha256 = hashlib.sha256()
+        self._git = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+    def update(self, block: bytes) -> None:
+        self._sha256.update(block)
+        self._git.update(block)
+
+    def row(self, name: str, file: FileRecord) -> XetFile:
+        return XetFile(
+            digest=name,
+            sha256=self._sha256.hexdigest(),
+            git_id=self._git.hexdigest(),
+            size=self._size,
+            terms=terms.pack(file.terms),
+        )
+
+
+def registered_file(team: Team, sha256: str) -> XetFile | None:
+    """A file with this SHA-256 that the team has registered."""
+    return XetFile.objects.filter(sha256=sha256, holders__team=team).first()

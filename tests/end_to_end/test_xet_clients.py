@@ -1,0 +1,142 @@
+"""Unmodified Xet clients against a real server: what moves, what is stored, and who can read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.installations import RunningInstallation
+from tests.support.xet import xorb_of
+
+pytestmark = pytest.mark.end_to_end
+
+PUSH = """
+import sys
+from huggingface_hub import HfApi
+api = HfApi()
+api.create_repo(sys.argv[2], exist_ok=True)
+api.upload_file(path_or_fileobj=sys.argv[1], path_in_repo="w.bin", repo_id=sys.argv[2])
+"""
+PULL = """
+import sys
+from huggingface_hub import hf_hub_download
+print(hf_hub_download(sys.argv[1], "w.bin", local_dir=sys.argv[2]))
+"""
+
+
+class Client:
+    """A machine with nothing cached, unless `home` is one that was there before."""
+
+    def __init__(self, installation, home, **environment):
+        self.installation = installation
+        self.environment = {**installation.environment, "HF_HOME": str(home), **environment}
+
+    def run(self, script, *arguments):
+        command = [sys.executable, "-c", script, *map(str, arguments)]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+def stored(installation):
+    folder = installation.var / "objects"
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def whole(installation, repository, **headers):
+    address = f"{installation.url}/{repository}/resolve/main/w.bin"
+    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {installation.token}", **headers})
+    with urllib.request.urlopen(request) as answer:
+        return answer.read()
+
+
+@pytest.fixture(scope="module")
+def weights():
+    """20 MB that do not compress away."""
+    return np.random.default_rng(7).standard_normal(5_000_000).astype("float32")
+
+
+def test_a_fine_tune_moves_and_stores_only_what_changed(installation, tmp_path, weights):
+    file = tmp_path / "w.bin"
+    file.write_bytes(weights.tobytes())
+    before = stored(installation)
+    Client(installation, tmp_path / "first").run(PUSH, file, "lab/tuned")
+    cold = stored(installation) - before
+    assert 15_000_000 < cold < 21_000_000
+    tuned = weights.copy()
+    tuned[-100_000:] += 1  # a head of 2 percent
+    file.write_bytes(tuned.tobytes())
+    Client(installation, tmp_path / "second").run(PUSH, file, "lab/tuned")
+    assert stored(installation) - before - cold < 0.04 * cold
+    pulled = Client(installation, tmp_path / "third").run(PULL, "lab/tuned", tmp_path / "down")
+    assert Path(pulled).read_bytes() == tuned.tobytes()
+
+
+def test_who_does_not_speak_xet_reads_what_came_by_xet(installation, tmp_path, weights):
+    file = tmp_path / "w.bin"
+    file.write_bytes(weights.tobytes())
+    Client(installation, tmp_path / "a").run(PUSH, file, "lab/mixed")
+    plain = Client(installation, tmp_path / "b", HF_HUB_DISABLE_XET="1")
+    assert Path(plain.run(PULL, "lab/mixed", tmp_path / "down")).read_bytes() == weights.tobytes()
+    assert whole(installation, "lab/mixed") == weights.tobytes()
+    assert whole(installation, "lab/mixed", Range="bytes=7000001-9000000") == weights.tobytes()[7000001:9000001]
+
+
+def test_who_speaks_xet_reads_what_came_whole(installation, tmp_path, weights):
+    file = tmp_path / "w.bin"
+    file.write_bytes(weights[::-1].tobytes())
+    Client(installation, tmp_path / "a", HF_HUB_DISABLE_XET="1").run(PUSH, file, "lab/reversed")
+    pulled = Client(installation, tmp_path / "b").run(PULL, "lab/reversed", tmp_path / "down")
+    assert Path(pulled).read_bytes() == weights[::-1].tobytes()
+
+
+def test_a_xorb_that_breaks_off_leaves_nothing(installation):
+    address = f"{installation.url}/api/models/lab/half/xet-write-token/main"
+    headers = {"Authorization": f"Bearer {installation.token}"}
+    body = json.dumps({"name": "half", "organization": "lab", "type": "model"}).encode()
+    create = urllib.request.Request(f"{installation.url}/api/repos/create", data=body, headers=headers, method="POST")
+    urllib.request.urlopen(create).close()
+    with urllib.request.urlopen(urllib.request.Request(address, headers=headers)) as answer:
+        access = json.load(answer)["accessToken"]
+    name, xorb = xorb_of(*(os.urandom(60_000) for _ in range(200)))
+    head = (
+        f"POST /xet/v1/xorbs/default/{name} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {access}\r\n"
+        f"Content-Length: {len(xorb)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", installation.port)) as connection:
+        connection.sendall(head.encode() + xorb[: len(xorb) // 2])
+    time.sleep(1)
+    assert not (installation.var / "objects" / "xorbs" / name[:2] / name).exists()
+    again = urllib.request.Request(
+        f"{installation.url}/xet/v1/xorbs/default/{name}",
+        data=xorb,
+        headers={"Authorization": f"Bearer {access}"},
+        method="POST",
+    )
+    with urllib.request.urlopen(again) as answer:
+        assert json.load(answer) == {"was_inserted": True}
+
+
+@pytest.mark.service("s3")
+def test_chunks_go_straight_from_s3_to_the_client(tmp_path, s3_server, weights):
+    running = RunningInstallation(tmp_path / "hub", s3_server.settings(f"xet-{time.time_ns()}"))
+    running.start()
+    try:
+        file = tmp_path / "w.bin"
+        file.write_bytes(weights.tobytes())
+        Client(running, tmp_path / "a").run(PUSH, file, "lab/far")
+        pulled = Client(running, tmp_path / "b").run(PULL, "lab/far", tmp_path / "down")
+        assert Path(pulled).read_bytes() == weights.tobytes()
+        assert whole(running, "lab/far", Range="bytes=5-9000000") == weights.tobytes()[5:9000001]
+        assert not (running.var / "objects").exists()
+    finally:
+        running.stop()
