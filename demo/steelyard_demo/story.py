@@ -91,7 +91,12 @@ class Story:
         counts = []
         for position, (repository, folder) in enumerate(zip((BASE_DATA, NEW_DATA), folders, strict=True), start=1):
             hub.create_repo(repository, repo_type="dataset", exist_ok=True)
-            hub.upload_folder(repo_id=repository, repo_type="dataset", folder_path=folder, commit_message="Digits")
+            # One commit, so one version; `upload_folder` would cut so many files into several.
+            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            additions = [
+                huggingface_hub.CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files
+            ]
+            hub.create_commit(repository, additions, repo_type="dataset", commit_message="Digits")
             self._progress.update(bar, completed=position / 2)
             counts.append(self.hub.version(f"datasets:/{repository}").files)
         return f"{counts[0]} and {counts[1]} files"

@@ -21,7 +21,7 @@ from steelyard_contracts.errors import (
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi
 
 _IGNORED = [".git/**", "**/.git/**", ".cache/**", "**/__pycache__/**", ".DS_Store", "**/.DS_Store"]
 
@@ -50,12 +50,8 @@ class Files:
         api = self._api()
         with _border():
             if source.is_dir():
-                done = api.upload_folder(
-                    folder_path=source,
-                    path_in_repo=path_in_repository or None,
-                    ignore_patterns=_IGNORED,
-                    **common,
-                )
+                # One push is one version. The client's own `upload_folder` cuts larger folders into several commits.
+                done = api.create_commit(operations=_additions(source, path_in_repository), **common)
             else:
                 done = api.upload_file(path_or_fileobj=source, path_in_repo=path_in_repository or source.name, **common)
         return str(done.oid)
@@ -121,6 +117,16 @@ class Files:
         if self._quiet:
             disable_progress_bars()
         return HfApi(endpoint=self._url, token=self._token, library_name="steelyard")
+
+
+def _additions(folder: Path, path_in_repository: str) -> list[CommitOperationAdd]:
+    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub.utils._paths import filter_repo_objects
+
+    prefix = f"{path_in_repository.strip('/')}/" if path_in_repository else ""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    kept = filter_repo_objects(files, ignore_patterns=_IGNORED)
+    return [CommitOperationAdd(prefix + path, folder / path) for path in kept]
 
 
 class _border:  # noqa: N801 - used as a statement

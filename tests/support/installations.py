@@ -86,11 +86,14 @@ class RunningInstallation:
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         }
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, check: bool = True, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """A client's command, from this environment's `bin`."""
         program = str(Path(sys.executable).parent / command[0])
+        variables = {**self.environment, **(environment or {})}
         done = subprocess.run(
-            [program, *command[1:]], env=self.environment, capture_output=True, text=True, timeout=240, check=False
+            [program, *command[1:]], env=variables, capture_output=True, text=True, timeout=240, check=False
         )
         assert done.returncode == 0 or not check, done.stdout + done.stderr
         return done

@@ -10,7 +10,7 @@ from django.conf import settings
 import steelyard_broker
 
 LIGHT_QUEUE = "light"
-_TASK_MODULES = ["steelyard_platform.jobs.tasks", "steelyard_platform.fleet.tasks"]
+_TASK_MODULES = ["steelyard_platform.jobs.tasks", "steelyard_platform.fleet.tasks", "steelyard_platform.repos.tasks"]
 
 
 def broker_options(broker_url: str, folder: str) -> dict[str, Any]:
@@ -37,6 +37,7 @@ app.conf.update(
     beat_schedule_filename=str(settings.ENVIRONMENT.var / "beat-schedule"),
     beat_schedule={
         "look after jobs": {"task": "steelyard.look_after_jobs", "schedule": 5.0, "options": {"expires": 30}},
+        "collect garbage": {"task": "steelyard.collect_garbage", "schedule": 86_400.0, "options": {"expires": 3600}},
         "advance rollouts": {
             "task": "steelyard.advance_rollouts",
             "schedule": 5.0,

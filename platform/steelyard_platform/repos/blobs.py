@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from django.db import transaction
+from django.utils import timezone
 
 from steelyard_contracts.digests import checked, git_blob_id, sha256_of
 from steelyard_contracts.errors import BlobMissingError, DigestMismatchError
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.repos.models import Blob, BlobHolder, Repository
+from steelyard_platform.storage.garbage import spare
+from steelyard_platform.storage.models import XetFile
 from steelyard_platform.storage.objects import CHUNK, ObjectExistsError, ObjectMissingError
 from steelyard_platform.storage.services import object_store
 from steelyard_platform.storage.xet.reconstruction import read_file
@@ -75,6 +78,13 @@ class Pack:
             digest = self._digest.hexdigest()
             key = f"packs/{digest[:2]}/{digest}"
             self._write(key)
+            self._note(team, key, known)
+        else:
+            note_holder(team, self._slices)
+
+    def _note(self, team: Team, key: str, known: set[str]) -> None:
+        with transaction.atomic():
+            spare(key)
             new = [part for sha256, part in self._slices.items() if sha256 not in known]
             Blob.objects.bulk_create(
                 (
@@ -117,6 +127,16 @@ def held_blobs(team: Team, digests: Iterable[str]) -> dict[str, Blob]:
     return found
 
 
+def keep_blobs(digests: Iterable[str]) -> set[str]:
+    """Locks these until the transaction ends, so that they are not collected; returns those that are still there."""
+    kept: set[str] = set()
+    for batch in _batches(sorted(digests)):
+        rows = Blob.objects.select_for_update().filter(pk__in=batch).order_by("pk")
+        kept.update(rows.values_list("pk", flat=True))
+        Blob.objects.filter(pk__in=batch).update(touched_at=timezone.now())
+    return kept
+
+
 def note_holder(team: Team, digests: Iterable[str]) -> None:
     rows = (BlobHolder(team=team, blob_id=sha256) for sha256 in digests)
     BlobHolder.objects.bulk_create(rows, batch_size=_QUERY, ignore_conflicts=True)
@@ -154,9 +174,11 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
         store.delete(key)
         raise
     with transaction.atomic():
-        blob, _ = Blob.objects.get_or_create(
+        blob, created = Blob.objects.get_or_create(
             sha256=sha256, defaults={"size": size, "git_id": git_id.hexdigest(), "object_key": target}
         )
+        if created:
+            spare(target)
         note_holder(repository.team, [sha256])
     return blob
 
@@ -172,6 +194,8 @@ def accept_registered(repository: Repository, *, sha256: str, size: int | None) 
     if size not in {None, file.size}:
         raise DigestMismatchError(f"The file {sha256} has {file.size} bytes, not {size}.", expected=size)
     with transaction.atomic():
+        if not XetFile.objects.select_for_update().filter(pk=file.pk).exists():
+            return None
         blob, _ = Blob.objects.get_or_create(
             sha256=sha256, defaults={"size": file.size, "git_id": file.git_id, "xet": file}
         )

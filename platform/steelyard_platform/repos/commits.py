@@ -33,7 +33,7 @@ from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.models import Token
 from steelyard_platform.accounts.permissions import Actor, Scope
 from steelyard_platform.repos import tree
-from steelyard_platform.repos.blobs import held_blobs
+from steelyard_platform.repos.blobs import held_blobs, keep_blobs
 from steelyard_platform.repos.models import Blob, Branch, Entry, Repository, Version
 from steelyard_platform.repos.revisions import find_branch, root_id, tip_of
 
@@ -266,7 +266,7 @@ def _live(branch: Branch, entries: Iterable[Entry]) -> dict[str, Live]:
 def _blobs_for(repository: Repository, changes: list[Change]) -> dict[str, Blob]:
     wanted = {change.add.sha256 for change in changes if change.add}
     blobs = held_blobs(repository.team, wanted)
-    if missing := wanted - blobs.keys():
+    if missing := wanted - (blobs.keys() & keep_blobs(blobs)):
         path = next(change.path for change in changes if change.add and change.add.sha256 in missing)
         raise BlobMissingError(
             f"The content of {path!r} was never uploaded here; upload it, then commit.",

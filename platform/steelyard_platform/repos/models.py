@@ -13,6 +13,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
+from django.utils import timezone
 
 from steelyard_contracts.digests import lfs_pointer_id
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind
@@ -146,6 +147,8 @@ class Blob(models.Model):
     object_key = models.CharField(max_length=200, blank=True)  # empty for a file of chunks
     offset = models.PositiveBigIntegerField(default=0)
     xet = models.ForeignKey(XetFile, on_delete=models.PROTECT, null=True, related_name="blobs")
+    # Sent, asked for by an upload, or losing a reference: garbage collection spares what this happened to lately.
+    touched_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     def __str__(self) -> str:
         return self.sha256[:12]

@@ -20,7 +20,8 @@ from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand
-from steelyard_platform.repos.models import Alias, AliasMove, Branch, FormerName, Repository, Tag, Version
+from steelyard_platform.repos.garbage import touch_blobs_of
+from steelyard_platform.repos.models import Alias, AliasMove, Branch, Entry, FormerName, Repository, Tag, Version
 from steelyard_platform.repos.revisions import Snapshot, find_branch
 
 
@@ -54,6 +55,7 @@ def delete_repository(*, repository: Repository, actor: Actor) -> None:
     demand(actor, Action.MANAGE, repository.resource)
     Alias.objects.filter(repository=repository).delete()
     name, kind = repository.full_name, repository.kind
+    touch_blobs_of(Entry.objects.filter(branch__repository=repository))
     try:
         repository.delete()
     except ProtectedError as error:
@@ -125,6 +127,7 @@ def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
     versions = Version.objects.filter(branch=branch)
     if Alias.objects.filter(version__in=versions).exists() or Branch.objects.filter(base__in=versions).exists():
         raise ConflictError(f"An alias or another branch stands on the branch {name!r}; move or delete that first.")
+    touch_blobs_of(Entry.objects.filter(branch=branch))
     try:
         branch.delete()
     except ProtectedError as error:

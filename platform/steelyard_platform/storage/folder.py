@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,7 +60,7 @@ class FolderObjectStore:
             status = self._path(key).stat()
         except FileNotFoundError as error:
             raise ObjectMissingError(f"There is no object {key}.") from error
-        return ObjectInfo(key, status.st_size, _etag(status))
+        return ObjectInfo(key, status.st_size, _etag(status), datetime.fromtimestamp(status.st_mtime, UTC))
 
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)

@@ -6,6 +6,7 @@ XetFile          which chunks of which xorbs make a file
 XetFileHolder    proof that a team has registered a file
 FileXorb         what keeps a xorb alive
 DedupCandidate   chunks by which clients ask for xorbs to build on
+DoomedObject     objects whose rows are gone and which are about to go
 TransferReport   what clients say of their transfers
 """
 
@@ -93,6 +94,16 @@ class DedupCandidate(models.Model):
 
     def __str__(self) -> str:
         return self.chunk[:12]
+
+
+class DoomedObject(models.Model):
+    """An object on its way out. Whoever stores the same key again takes it off this list first: see `garbage`."""
+
+    key = models.CharField(max_length=200, primary_key=True)
+    size = models.PositiveBigIntegerField()
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class TransferReport(models.Model):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from steelyard_contracts.errors import InvalidInputError, NotFoundError
@@ -36,6 +37,7 @@ class ObjectInfo:
     key: str
     size: int
     etag: str
+    modified: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class S3ObjectStore:
     def stat(self, key: str) -> ObjectInfo:
         with _border(key):
             answer = self.client.head_object(Bucket=self.bucket, Key=check_key(key))
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"].strip('"'))
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"].strip('"'), answer["LastModified"])
 
     def delete(self, key: str) -> None:
         with _border(key):
@@ -92,7 +92,7 @@ class S3ObjectStore:
         with _border(prefix):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for item in page.get("Contents", []):
-                    yield ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'))
+                    yield ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
 
     def move(self, source: str, target: str, *, if_etag: str) -> None:
         with _border(source):

@@ -19,6 +19,7 @@ from steelyard_contracts.xet.hashes import file_hash, from_text, range_hash, to_
 from steelyard_contracts.xet.shards import FileRecord, Shard
 from steelyard_contracts.xet.xorbs import Layout, XorbReader
 from steelyard_platform.accounts.models import Team
+from steelyard_platform.storage.garbage import removed_meanwhile, spare
 from steelyard_platform.storage.models import (
     DedupCandidate,
     FileXorb,
@@ -76,12 +77,8 @@ def _reread(digest: str) -> XorbReader:
         for _ in _verified(reader, object_store().read(xorb_key(digest)), digest):
             pass
     except ObjectMissingError as error:
-        raise _removed_meanwhile() from error
+        raise removed_meanwhile() from error
     return reader
-
-
-def _removed_meanwhile() -> UnavailableError:
-    return UnavailableError("The xorb was being removed while it arrived; send it again.")
 
 
 def _verified(reader: XorbReader, body: Iterable[bytes], digest: str) -> Iterator[bytes]:
@@ -92,19 +89,18 @@ def _verified(reader: XorbReader, body: Iterable[bytes], digest: str) -> Iterato
 
 @transaction.atomic
 def _note_xorb(team_id: int, digest: str, layout: Layout) -> bool:
+    """`layout` is that of what is stored, and empty when a row says it already."""
     now = timezone.now()
-    if not Xorb.objects.filter(pk=digest).update(touched_at=now):
+    # A row can outlive its object (see `verification`); what was stored in its place may be compressed in another way.
+    stored = {"size": layout.stored, "layout": layout.pack()} if layout.chunks else {}
+    if not Xorb.objects.filter(pk=digest).update(touched_at=now, **stored):
         if not layout.chunks:
-            raise _removed_meanwhile()
+            raise removed_meanwhile()
         row = Xorb(digest=digest, size=layout.stored, length=layout.length, layout=layout.pack(), touched_at=now)
         Xorb.objects.bulk_create([row], ignore_conflicts=True)
         candidates = (DedupCandidate(chunk=to_text(chunk), xorb_id=digest) for chunk in layout.candidates())
         DedupCandidate.objects.bulk_create(candidates, ignore_conflicts=True)
-    # Garbage collection deletes an object under its row's lock, which this transaction holds now.
-    try:
-        object_store().stat(xorb_key(digest))
-    except ObjectMissingError as error:
-        raise _removed_meanwhile() from error
+    spare(xorb_key(digest))
     _, created = XorbHolder.objects.get_or_create(team_id=team_id, xorb_id=digest)
     return created
 
@@ -185,14 +181,16 @@ class ShardRegistration:
                 )
             rows.append(row)
             yield Progress(number, total)
-        self._register(rows)
+        self._register(rows, set(known))
 
     @transaction.atomic
-    def _register(self, rows: list[XetFile]) -> None:
+    def _register(self, rows: list[XetFile], known: set[str]) -> None:
         now = timezone.now()
         self._lock_xorbs()
         unique = {row.digest: row for row in rows}
         names = list(unique)
+        if known - self._locked_files(known):
+            raise UnavailableError("A file of this shard was removed meanwhile; push again.")
         for row in unique.values():
             row.touched_at = now
         XetFile.objects.bulk_create(
@@ -222,6 +220,14 @@ class ShardRegistration:
             if len(found) != len(batch):
                 raise UnavailableError("A xorb of this shard was removed meanwhile; push again.")
             Xorb.objects.filter(pk__in=batch).update(touched_at=timezone.now())
+
+    @staticmethod
+    def _locked_files(digests: Collection[str]) -> set[str]:
+        ordered, found = sorted(digests), set[str]()
+        for start in range(0, len(ordered), _QUERY):
+            rows = XetFile.objects.select_for_update().filter(pk__in=ordered[start : start + _QUERY]).order_by("pk")
+            found.update(rows.values_list("pk", flat=True))
+        return found
 
     @staticmethod
     def _without_terms(names: Collection[str]) -> set[str]:

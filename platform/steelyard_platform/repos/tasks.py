@@ -1,0 +1,19 @@
+"""The light job that frees what no version holds any more."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from celery import shared_task
+from django.conf import settings
+
+from steelyard_platform.repos.garbage import collect_garbage
+
+_log = logging.getLogger(__name__)
+
+
+@shared_task(name="steelyard.collect_garbage", ignore_result=True)
+def collect() -> None:
+    found = collect_garbage(timedelta(hours=settings.ENVIRONMENT.garbage_grace_hours))
+    _log.info("collected garbage: %s", found)

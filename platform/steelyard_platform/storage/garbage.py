@@ -1,0 +1,107 @@
+"""Removing objects that nothing refers to, safely beside uploads that are just about to refer to them again.
+
+An object goes in two steps. Its row is deleted and its key *doomed* in one transaction; then, under the lock of the
+doomed key, the object is deleted. Whoever stores a key again calls `spare` in the transaction that makes its row: that
+waits for such a deletion, takes the key off the list, and looks whether the object is still there. So a row never
+stands without its object, and a process that dies in between leaves nothing but a key to try again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from steelyard_contracts.errors import UnavailableError
+from steelyard_platform.storage.models import DoomedObject, FileXorb, XetFile, Xorb
+from steelyard_platform.storage.objects import ObjectMissingError
+from steelyard_platform.storage.services import object_store
+
+BATCH = 200
+# Uploads that were never committed wait here.
+STAGING = "staging/"
+
+
+@dataclass(slots=True)
+class Freed:
+    """What was removed, or would be."""
+
+    objects: int = 0
+    bytes: int = 0
+
+    def add(self, size: int) -> None:
+        self.objects += 1
+        self.bytes += size
+
+
+def removed_meanwhile() -> UnavailableError:
+    return UnavailableError("The object was being removed while it arrived; send it again.")
+
+
+def spare(key: str) -> None:
+    """To be called in the transaction that makes a row for the object at `key`. Raises: UnavailableError."""
+    doomed = DoomedObject.objects.select_for_update().filter(pk=key)
+    if list(doomed):
+        doomed.delete()
+    try:
+        object_store().stat(key)  # under the lock on purpose: what it sees cannot be deleted any more
+    except ObjectMissingError as error:
+        raise removed_meanwhile() from error
+
+
+def doom(objects: Iterable[tuple[str, int]]) -> None:
+    """(key, size) of objects whose rows the same transaction deletes."""
+    rows = (DoomedObject(key=key, size=size) for key, size in objects)
+    DoomedObject.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def sweep(freed: Freed) -> None:
+    """Deletes every doomed object."""
+    after = ""
+    while keys := list(DoomedObject.objects.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        for key in keys:
+            _delete(key, freed)
+        after = keys[-1]
+
+
+@transaction.atomic
+def _delete(key: str, freed: Freed) -> None:
+    doomed = DoomedObject.objects.select_for_update().filter(pk=key).first()
+    if doomed is None:
+        return  # spared
+    object_store().delete(key)  # under the lock, so that nobody can come to refer to it meanwhile
+    doomed.delete()
+    freed.add(doomed.size)
+
+
+def unreferenced_xorbs(before: datetime, dying_files: QuerySet[XetFile]) -> QuerySet[Xorb]:
+    """Xorbs that no file needs but those of `dying_files`, and that nobody has touched since `before`."""
+    needed = FileXorb.objects.filter(xorb=OuterRef("pk")).exclude(file__in=dying_files)
+    return Xorb.objects.filter(~Exists(needed), touched_at__lt=before)
+
+
+def collect_xorbs(before: datetime) -> None:
+    """Dooms the xorbs that no file needs."""
+    for digests in _pages(unreferenced_xorbs(before, XetFile.objects.none())):
+        with transaction.atomic():
+            locked = Xorb.objects.select_for_update().filter(pk__in=digests, touched_at__lt=before).order_by("pk")
+            free = [xorb for xorb in locked.defer("layout") if not xorb.files.exists()]
+            doom((xorb.key, xorb.size) for xorb in free)
+            Xorb.objects.filter(pk__in=[xorb.pk for xorb in free]).delete()
+
+
+def _pages(rows: QuerySet[Xorb]) -> Iterator[list[str]]:
+    after = ""
+    while page := list(rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        yield page
+        after = page[-1]
+
+
+def abandoned_uploads(before: datetime) -> Iterator[tuple[str, int]]:
+    """(key, size) of staged uploads that nobody came back for."""
+    for info in object_store().list_objects(STAGING):
+        if info.modified < before:
+            yield info.key, info.size
