@@ -106,6 +106,61 @@ def test_branches_tags_and_refs(api, installation):
     assert not api.revision_exists("lab/refs", "feature/x")
 
 
+def test_a_proposal_is_a_branch_of_its_own(api, installation):
+    from huggingface_hub import HfFileSystem
+
+    api.create_repo("lab/proposed")
+    api.upload_file(path_or_fileobj=b"1", path_in_repo="a", repo_id="lab/proposed")
+    numbers = []
+    for data in (b"2", os.urandom(300_000)):
+        done = api.upload_file(path_or_fileobj=data, path_in_repo="b", repo_id="lab/proposed", create_pr=True)
+        assert done.pr_url.endswith(f"/lab/proposed/discussions/{done.pr_num}")
+        numbers.append(done.pr_num)
+        pulled = api.hf_hub_download("lab/proposed", "b", revision=done.pr_revision)
+        assert Path(pulled).read_bytes() == data
+    assert numbers == [1, 2]
+    assert api.list_repo_files("lab/proposed") == ["a"]
+    refs = api.list_repo_refs("lab/proposed", include_pull_requests=True)
+    assert [ref.ref for ref in refs.pull_requests] == ["refs/pr/1", "refs/pr/2"]
+    assert [ref.name for ref in refs.branches] == ["main"]
+    files = HfFileSystem(endpoint=installation.url, token=installation.token)
+    listed = [str(path) for path in files.ls("lab/proposed@refs/pr/1", detail=False)]
+    assert sorted(listed) == ["lab/proposed@refs/pr/1/a", "lab/proposed@refs/pr/1/b"]
+
+
+def test_a_recursive_list_has_the_folders_too(api):
+    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub.hf_api import RepoFolder
+
+    api.create_repo("lab/folders")
+    files = [CommitOperationAdd(path, b"1") for path in ("a/b/c.txt", "a/b/d.txt", "a/e.txt", "a.txt", "f/g.txt")]
+    api.create_commit("lab/folders", files, commit_message="Folders")
+    found = list(api.list_repo_tree("lab/folders", recursive=True))
+    assert [item.path for item in found if isinstance(item, RepoFolder)] == ["a", "a/b", "f"]
+    assert len(found) == 8
+
+
+def test_names_without_a_namespace_are_not_found(api):
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    assert not api.repo_exists("gpt2")
+    with pytest.raises(RepositoryNotFoundError):
+        api.hf_hub_download("gpt2", "config.json")
+
+
+def test_a_short_commit_id_is_a_revision(api):
+    api.create_repo("lab/short")
+    done = api.upload_file(path_or_fileobj=b"1", path_in_repo="a", repo_id="lab/short")
+    assert api.model_info("lab/short", revision=done.oid[:7]).sha == done.oid
+
+
+def test_weights_are_large_files_whatever_their_size(api):
+    api.create_repo("lab/kinds")
+    api.upload_file(path_or_fileobj=b"1234567", path_in_repo="w.safetensors", repo_id="lab/kinds")
+    [file] = api.list_repo_tree("lab/kinds")
+    assert file.lfs.size == 7
+
+
 def test_repositories_are_made_listed_moved_and_deleted(api):
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 

@@ -23,12 +23,13 @@ from steelyard_platform.repos import commits, tree
 from steelyard_platform.repos.blobs import Pack, accept_registered, accept_staged, held_blobs
 from steelyard_platform.repos.card import CARD_PATH, refresh_card
 from steelyard_platform.repos.models import Repository, Version
+from steelyard_platform.repos.proposals import propose
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import find_branch, resolve, root_id, tip_of
 from steelyard_platform.storage.receiving import body_stream, lines_of
 
-# Files up to this size travel inside the commit and share one stored object; text may be larger.
 _log = logging.getLogger(__name__)
+# Files up to this size travel inside the commit and share one stored object; text may be larger.
 REGULAR_BYTES = 256 * 1024
 REGULAR_TEXT_BYTES = 5 * 1024 * 1024
 _TEXT_SUFFIXES = (
@@ -43,6 +44,41 @@ _TEXT_SUFFIXES = (
     ".toml",
     ".cfg",
     ".gitattributes",
+)
+# Weights and archives are large files whatever their size, as clients expect: a file then does not change its kind when
+# it grows, and its SHA-256 is in every list.
+_LARGE_SUFFIXES = (
+    ".7z",
+    ".arrow",
+    ".bin",
+    ".bz2",
+    ".ckpt",
+    ".gguf",
+    ".gz",
+    ".h5",
+    ".joblib",
+    ".mlmodel",
+    ".model",
+    ".msgpack",
+    ".npy",
+    ".npz",
+    ".onnx",
+    ".ot",
+    ".parquet",
+    ".pb",
+    ".pickle",
+    ".pkl",
+    ".pt",
+    ".pth",
+    ".rar",
+    ".safetensors",
+    ".tar",
+    ".tflite",
+    ".tgz",
+    ".wasm",
+    ".xz",
+    ".zip",
+    ".zst",
 )
 _MAX_LINE = 16 * 1024 * 1024
 _MAX_OPERATIONS = 100_000
@@ -76,6 +112,8 @@ def preupload(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
 
 
 def is_regular(path: str, size: int) -> bool:
+    if size and path.lower().endswith(_LARGE_SUFFIXES):
+        return False
     return size <= (REGULAR_TEXT_BYTES if path.lower().endswith(_TEXT_SUFFIXES) else REGULAR_BYTES)
 
 
@@ -93,10 +131,10 @@ class _Incoming:
 @hub_view("POST")
 def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
     """One commit, whole or not at all. The body is NDJSON, read line by line."""
-    if flag(request, "create_pr"):
-        raise InvalidInputError("Pull requests are not offered here; commit to a branch instead.", field="create_pr")
     actor = api_actor(request)
     repository = find_repository(actor, kind, f"{namespace}/{name}", Action.WRITE)
+    proposing = flag(request, "create_pr")
+    start = resolve(repository, revision) if proposing else None
     branch_name = revision.removeprefix("refs/heads/")
     tip = tip_of(branch) if (branch := find_branch(repository, branch_name)) else None
     with Pack() as pack:
@@ -104,26 +142,29 @@ def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str
         commits.check_operations(incoming.operations)
         _accept_large(repository, incoming)
         pack.store(repository.team)
+    message = commits.Message(incoming.title, incoming.body)
+    if start is not None:
+        proposal = propose(start=start, operations=incoming.operations, message=message, actor=actor)
+        address = f"{page_url(request, repository)}/discussions/{proposal.number}"
+        return _committed(request, repository, proposal.version or start.version, pullRequestUrl=address)
     version = commits.commit(
         repository=repository,
         branch_name=branch_name,
         operations=incoming.operations,
-        message=commits.Message(incoming.title, incoming.body),
+        message=message,
         actor=actor,
         parent=incoming.parent,
         seen=tip.number if tip else 0,
     )
     if version is not None and branch_name == DEFAULT_REVISION and _touches_card(incoming.operations):
         _refresh_card(repository, version)
+    return _committed(request, repository, version)
+
+
+def _committed(request: HttpRequest, repository: Repository, version: Version | None, **more: str) -> HttpResponseBase:
     commit_id = version.commit_id if version else root_id(repository)
-    return JsonResponse(
-        {
-            "success": True,
-            "commitOid": commit_id,
-            "commitUrl": f"{page_url(request, repository)}/commit/{commit_id}",
-            "hookOutput": "",
-        }
-    )
+    address = f"{page_url(request, repository)}/commit/{commit_id}"
+    return JsonResponse({"success": True, "commitOid": commit_id, "commitUrl": address, "hookOutput": "", **more})
 
 
 def _refresh_card(repository: Repository, version: Version) -> None:

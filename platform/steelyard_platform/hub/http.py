@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -62,6 +63,7 @@ def hub_view(*methods: str) -> Callable[[View], View]:
 
 def error_response(error: SteelyardError) -> JsonResponse:
     response = JsonResponse({"error": error.message, "code": error.code}, status=error.status)
+    response.headers["X-Request-Id"] = uuid.uuid4().hex  # clients put it into what they show
     response.headers["X-Error-Message"] = _header_text(error.message)
     for error_class, code in _ERROR_CODES.items():
         if isinstance(error, error_class):

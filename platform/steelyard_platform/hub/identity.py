@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from steelyard_contracts.errors import AuthenticationError
+from steelyard_contracts.errors import AuthenticationError, RepositoryNotFoundError
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.models import Membership, Token, User
@@ -65,6 +65,12 @@ def auth_check_write(request: HttpRequest, kind: RepositoryKind, namespace: str,
 def agent_harnesses(request: HttpRequest) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
     """Clients ask which environment variables name their caller; a team's hub does not want to know."""
     return JsonResponse({"standardEnvVars": [], "harnesses": {}})
+
+
+@hub_view("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+def without_namespace(request: HttpRequest, **_: str) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
+    """`gpt2` and the like exist on the public hub; here every repository has a namespace."""
+    raise RepositoryNotFoundError("Repository not found: every name here is namespace/name.")
 
 
 @hub_view("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

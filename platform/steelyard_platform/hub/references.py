@@ -9,6 +9,7 @@ from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.hub.http import flag, hub_view, json_body, text_field
 from steelyard_platform.repos import services
 from steelyard_platform.repos.models import Branch, Tag
+from steelyard_platform.repos.proposals import PREFIX
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve, root_id, tip_of
 
@@ -26,6 +27,7 @@ def list_refs(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
                 "targetCommit": tip.commit_id if (tip := tip_of(branch)) else root_id(repository),
             }
             for branch in branches
+            if not branch.name.startswith(PREFIX)
         ],
         "converts": [],
         "tags": [
@@ -33,7 +35,15 @@ def list_refs(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
         ],
     }
     if flag(request, "include_prs"):
-        record["pullRequests"] = []
+        record["pullRequests"] = [
+            {
+                "name": branch.name,
+                "ref": branch.name,
+                "targetCommit": tip.commit_id if (tip := tip_of(branch)) else root_id(repository),
+            }
+            for branch in branches
+            if branch.name.startswith(PREFIX)
+        ]
     return JsonResponse(record)
 
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from steelyard_contracts.errors import EntryNotFoundError
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.hub import xet
-from steelyard_platform.hub.http import absolute, error_response, hub_view, kind_of
+from steelyard_platform.hub.http import error_response, hub_view, kind_of
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.addresses import ENCODED_SLASH
 from steelyard_platform.repos.queries import find_repository
@@ -23,7 +23,8 @@ def resolve(request: HttpRequest, kind: str, namespace: str, name: str, revision
     repository = find_repository(api_actor(request), kind_of(kind), f"{namespace}/{name}")
     if repository.full_name.lower() != f"{namespace}/{name}".lower():
         moved = quote(f"{repository.page}/resolve/{revision}/{file}")
-        return HttpResponse(status=307, headers={"Location": absolute(request, moved)})
+        # Without a host: some clients follow no other redirect when they ask for a file's metadata.
+        return HttpResponse(status=307, headers={"Location": moved})
     snapshot = resolve_revision(repository, revision)
     try:
         entry = tree.entry_at(snapshot.version, file.replace(ENCODED_SLASH, "/"))

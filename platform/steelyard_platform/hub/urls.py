@@ -12,6 +12,7 @@ register_converter(KindConverter, "kind")
 
 _REPOSITORY = "api/<kind:kind>/<str:namespace>/<str:name>"
 # Models have no prefix, datasets have one.
+_NAMELESS = identity.without_namespace
 _FILES = ["<str:namespace>/<str:name>", "datasets/<str:namespace>/<str:name>"]
 
 urlpatterns = [
@@ -49,6 +50,8 @@ urlpatterns = [
     path("xet/v1/chunks/default/<str:digest>", xet.chunk),
     path("xet/v1/telemetry", xet.telemetry),
     re_path(r"^xet/", identity.unknown),
+    path("api/<kind:kind>/<str:name>", identity.without_namespace),
+    re_path(r"^api/(?:models|datasets)/[^/]+/(?:revision|tree|paths-info|preupload|commit|commits)/", _NAMELESS),
     path("lfs/complete/<str:ticket>", lfs.complete),
     re_path(r"^api/(?!v1/|device/)", identity.unknown),
 ]
@@ -59,3 +62,4 @@ for kind, prefix in zip(("models", "datasets"), _FILES, strict=True):
         path(f"{prefix}.git/info/lfs/objects/batch", lfs.batch, {"kind": kind}),
         path(f"{prefix}.git/info/lfs/objects/verify", lfs.verify, {"kind": kind}),
     ]
+urlpatterns.append(re_path(r"^(?:datasets/)?[^/]+/resolve/.", _NAMELESS))

@@ -25,7 +25,7 @@ from steelyard_contracts.xet.hashes import from_text, to_text
 from steelyard_contracts.xet.shards import MAX_SHARD
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Action
-from steelyard_platform.hub.http import absolute, flag, hub_view
+from steelyard_platform.hub.http import absolute, hub_view
 from steelyard_platform.repos.models import Entry, Repository
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
@@ -47,8 +47,6 @@ def token(
     request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str, right: Right
 ) -> HttpResponseBase:
     """A token for the store, in headers and as JSON. The right is checked now, and again when it is renewed."""
-    if flag(request, "create_pr"):
-        raise InvalidInputError("Pull requests are not offered here; commit to a branch instead.", field="create_pr")
     repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", _ACTION[right])
     resolve(repository, revision)
     issued, expires = tokens.issue(Access(repository.team_id, repository.pk, right))

@@ -19,6 +19,7 @@ from steelyard_platform.pages.rendering import card_html, page
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.card import card_text, split_card
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository, Version
+from steelyard_platform.repos.proposals import PREFIX
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.weights.models import Evaluation, GateRule
@@ -154,6 +155,14 @@ def commit(request: HttpRequest, kind: str, namespace: str, name: str, commit_id
     """Where the address that Hub clients print after a commit leads."""
     repository = _find(request, kind, namespace, name)
     return HttpResponseRedirect(f"{repository.page}/versions/{_resolve(repository, commit_id).label}")
+
+
+@page
+def proposal(request: HttpRequest, kind: str, namespace: str, name: str, number: int) -> HttpResponseBase:
+    """Where the address of a pull request leads: what it would change."""
+    repository = _find(request, kind, namespace, name)
+    proposed = _resolve(repository, f"{PREFIX}{number}")
+    return HttpResponseRedirect(f"{repository.page}/versions/{proposed.label}")
 
 
 @dataclass(frozen=True, slots=True)

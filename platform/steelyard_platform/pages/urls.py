@@ -46,4 +46,5 @@ for kind, prefix in (
         path(f"{prefix}/compare", repositories.compare_form, which),
         path(f"{prefix}/compare/<str:left>...<str:right>", repositories.compare, which),
         path(f"{prefix}/commit/<str:commit_id>", repositories.commit, which),
+        path(f"{prefix}/discussions/<int:number>", repositories.proposal, which),
     ]

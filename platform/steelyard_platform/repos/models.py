@@ -31,6 +31,7 @@ class Repository(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField()
     last_number = models.PositiveIntegerField(default=0)  # the newest version's, over all branches
+    last_proposal = models.PositiveIntegerField(default=0)
     # Read from README.md's front matter at each commit to main.
     card = models.JSONField(default=dict)
     tags = models.JSONField(default=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from steelyard_contracts.digests import record_id
@@ -10,6 +11,7 @@ from steelyard_contracts.names import is_commit_id, is_version_number
 from steelyard_contracts.refs import DEFAULT_REVISION
 from steelyard_platform.repos.models import Alias, Branch, Repository, Tag, Version
 
+_SHORT_ID = re.compile(r"[0-9a-f]{7,39}")
 _BRANCH_PREFIX = "refs/heads/"
 _TAG_PREFIX = "refs/tags/"
 
@@ -44,7 +46,14 @@ def resolve(repository: Repository, revision: str = DEFAULT_REVISION) -> Snapsho
         if found is None:
             raise _unknown(repository, revision)
         return Snapshot(repository, found)
-    return Snapshot(repository, _by_name(repository, revision))
+    try:
+        return Snapshot(repository, _by_name(repository, revision))
+    except RevisionNotFoundError:
+        # Names come first: a short id is only ever a guess at what was meant.
+        short = list(versions.filter(commit_id__startswith=revision)[:2]) if _SHORT_ID.fullmatch(revision) else []
+        if len(short) != 1:
+            raise
+        return Snapshot(repository, short[0])
 
 
 def _by_name(repository: Repository, revision: str) -> Version | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
@@ -106,8 +106,21 @@ def page_of_tree(
     if recursive:
         found = list((entries.filter(path__gt=after) if after else entries)[: limit + 1])
         more = len(found) > limit
-        return list(found[:limit]), found[limit - 1].path if more else None
+        return list(_with_folders(found[:limit], prefix, after)), found[limit - 1].path if more else None
     return _skipping(entries, prefix, after, limit)
+
+
+def _with_folders(entries: Iterable[Entry], prefix: str, after: str) -> Iterator[Entry | Folder]:
+    """Each folder before the first file in it; those that an earlier page began are not named again."""
+    before = after
+    for entry in entries:
+        parents = entry.path.removeprefix(prefix).split("/")[:-1]
+        for depth in range(1, len(parents) + 1):
+            folder = prefix + "/".join(parents[:depth])
+            if not before.startswith(f"{folder}/"):
+                yield Folder(folder)
+        yield entry
+        before = entry.path
 
 
 def _skipping(entries: QuerySet[Entry], prefix: str, after: str, limit: int) -> tuple[list[Entry | Folder], str | None]:
