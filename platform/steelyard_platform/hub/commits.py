@@ -63,7 +63,6 @@ _LARGE_SUFFIXES = (
     ".npy",
     ".npz",
     ".onnx",
-    ".ot",
     ".parquet",
     ".pb",
     ".pickle",
