@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 
@@ -24,6 +25,7 @@ from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository
 from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
 from steelyard_platform.repos.queries import find_repository, search, visible_repositories
 from steelyard_platform.repos.revisions import resolve
+from steelyard_platform.repos.usage import usage_of
 from steelyard_platform.weights.models import GateRule
 from steelyard_platform.weights.services import (
     add_gate,
@@ -57,6 +59,14 @@ class RepositoryView(Schema):
     updated_at: datetime
     versions: int
     tags: list[str]
+
+
+class StorageView(Schema):
+    """Bytes, and how many times smaller what is stored is."""
+
+    logical: int
+    stored: int
+    ratio: float | None
 
 
 class RepositoryRequest(Schema):
@@ -154,6 +164,13 @@ class BranchRequest(Schema):
     empty: bool = Field(default=False, description="Begin without the start's files, as a variant does.")
 
 
+@router.get("/storage", response=StorageView)
+def get_storage_of_all(request: HttpRequest, namespace: str = "") -> StorageView:
+    """What the repositories that the caller may read take up together: all of them, or those of one namespace."""
+    rows = visible_repositories(api_actor(request))
+    return _storage(rows.filter(team__name__iexact=namespace) if namespace else rows)
+
+
 @router.get("/{kind}", response=Page[RepositoryView])
 def list_repositories(
     request: HttpRequest, kind: Kind, text: str = "", cursor: str | None = None, limit: int = DEFAULT_LIMIT
@@ -176,6 +193,17 @@ def add_repository(request: HttpRequest, kind: Kind, body: RepositoryRequest) ->
 @router.get("/{kind}/{namespace}/{name}", response=RepositoryView)
 def get_repository(request: HttpRequest, kind: Kind, namespace: str, name: str) -> RepositoryView:
     return _repository(_find(request, kind, namespace, name))
+
+
+@router.get("/{kind}/{namespace}/{name}/storage", response=StorageView)
+def get_storage(request: HttpRequest, kind: Kind, namespace: str, name: str) -> StorageView:
+    """What a repository takes up, over all its versions."""
+    return _storage(Repository.objects.filter(pk=_find(request, kind, namespace, name).pk))
+
+
+def _storage(repositories: QuerySet[Repository]) -> StorageView:
+    used = usage_of(repositories)
+    return StorageView(logical=used.logical, stored=used.stored, ratio=used.ratio)
 
 
 @router.patch("/{kind}/{namespace}/{name}", response=RepositoryView)
