@@ -82,8 +82,7 @@ def test_a_fine_tune_moves_and_stores_only_what_changed(installation, tmp_path):
         before = stored(installation)
         Client(installation, tmp_path / f"tuner-{number}").run(PUSH, file, "lab/tuned")
         grown.append(stored(installation) - before)
-    # The client sends everything when a look-up of its own goes wrong, and says nothing of it: not every time counts.
-    assert sorted(grown)[1] < 0.04 * cold, grown
+    assert max(grown) < 0.04 * cold, grown
     pulled = Client(installation, tmp_path / "third").run(PULL, "lab/tuned", tmp_path / "down")
     assert Path(pulled).read_bytes() == tuned.tobytes()
 

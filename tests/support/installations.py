@@ -81,6 +81,7 @@ class RunningInstallation:
             "HF_TOKEN": self.token,
             "HF_HOME": str(self.var / "huggingface"),
             "XDG_CONFIG_HOME": str(self.var / "config"),
+            "HF_HUB_DISABLE_XET": "0",  # whatever another test has told the client in this process
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
