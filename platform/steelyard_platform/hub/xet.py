@@ -31,6 +31,7 @@ from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.storage.delivery import RangeUnsatisfiableError, parse_range
 from steelyard_platform.storage.models import TransferReport, XetFile, xorb_key
+from steelyard_platform.storage.objects import SignedRanges
 from steelyard_platform.storage.receiving import body_stream
 from steelyard_platform.storage.services import object_store
 from steelyard_platform.storage.xet import deduplication, tokens
@@ -118,7 +119,7 @@ def reconstruction_v2(request: HttpRequest, digest: str) -> HttpResponseBase:
     return JsonResponse({**_terms(found), "xorbs": fetch})
 
 
-def _signed(xorb: str, spans: list[tuple[int, int]]) -> Any:
+def _signed(xorb: str, spans: list[tuple[int, int]]) -> list[SignedRanges]:
     return object_store().signed_ranges(xorb_key(xorb), settings.ENVIRONMENT.signed_url_seconds, spans)
 
 
@@ -194,7 +195,9 @@ def _line(**event: Any) -> bytes:
 
 @hub_view("GET")
 def chunk(request: HttpRequest, digest: str) -> HttpResponseBase:
-    access = _access(request, Right.READ)
+    # The protocol would let readers ask. But anybody may read a public repository, and the answer speaks of all that its
+    # namespace holds; only uploads have a use for it.
+    access = _access(request, Right.WRITE)
     try:
         answer = deduplication.answer(access.team_id, digest)
     except NotFoundError:

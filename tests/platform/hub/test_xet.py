@@ -313,6 +313,14 @@ def test_a_commit_cannot_name_another_namespaces_file(ada, grace):
     assert grace.commit("w.bin", record.sha256, record.size).status_code == 400
 
 
+def test_who_may_only_read_cannot_ask_what_the_namespace_holds(ada):
+    """A public repository is open to everybody, its team's other chunks are not."""
+    path = f"/v1/chunks/default/{first_chunk(ada.push('w.bin', *CHUNKS))}"
+    answers = [ada.send("GET", asked, right="read") for asked in (path, f"/v1/chunks/default/{'0' * 64}")]
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert answers[0].content == answers[1].content
+
+
 @pytest.fixture
 def wide(monkeypatch):
     monkeypatch.setattr(settings.ENVIRONMENT, "dedup_scope", "installation")
