@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from blake3 import blake3
 
@@ -52,32 +53,32 @@ def chunk_hash(data: bytes | memoryview) -> bytes:
 
 
 def tree_hash(nodes: Iterable[tuple[bytes, int]]) -> bytes:
-    """The root of the tree over (hash, length) of chunks in order: a xorb's hash. All zeros for no chunk."""
-    level = list(nodes)
-    if not level:
-        return bytes(SIZE)
-    while len(level) > 1:
-        level = list(_parents(level))
-    return level[0][0]
+    """The root of the tree over (hash, length) of chunks in order: a xorb's hash. All zeros for no chunk.
+
+    Holds a few nodes of each level, however many chunks pass.
+    """
+    level = iter(nodes)
+    first, second = next(level, None), next(level, None)
+    while first is not None and second is not None:
+        level = _parents(chain((first, second), level))
+        first, second = next(level, None), next(level, None)
+    return first[0] if first is not None else bytes(SIZE)
 
 
-def _parents(level: Sequence[tuple[bytes, int]]) -> Iterable[tuple[bytes, int]]:
-    start = 0
-    while start < len(level):
-        end = start + _next_cut(level, start)
-        yield _merge(level[start:end])
-        start = end
+def _parents(nodes: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    window = list(islice(nodes, _WIDEST))
+    while window:
+        cut = _next_cut(window)
+        yield _merge(window[:cut])
+        window = [*window[cut:], *islice(nodes, cut)]
 
 
-def _next_cut(level: Sequence[tuple[bytes, int]], start: int) -> int:
-    left = len(level) - start
-    if left <= _FIRST_CUT:
-        return left
-    widest = min(_WIDEST, left)
-    for offset in range(_FIRST_CUT, widest):
-        if _last_word(level[start + offset][0]) % _BRANCHING == 0:
-            return offset + 1
-    return widest
+def _next_cut(window: Sequence[tuple[bytes, int]]) -> int:
+    """How many of these are one parent's. The window is as wide as a parent can be, or holds all that is left."""
+    for position in range(_FIRST_CUT, len(window)):
+        if _last_word(window[position][0]) % _BRANCHING == 0:
+            return position + 1
+    return len(window)
 
 
 def _merge(children: Sequence[tuple[bytes, int]]) -> tuple[bytes, int]:

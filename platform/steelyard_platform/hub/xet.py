@@ -195,8 +195,8 @@ def _line(**event: Any) -> bytes:
 
 @hub_view("GET")
 def chunk(request: HttpRequest, digest: str) -> HttpResponseBase:
-    # The protocol would let readers ask. But anybody may read a public repository, and the answer speaks of all that its
-    # namespace holds; only uploads have a use for it.
+    # The protocol would let readers ask. But anybody may read a public repository, and the answer speaks of all that
+    # its namespace holds; only uploads have a use for it.
     access = _access(request, Right.WRITE)
     try:
         answer = deduplication.answer(access.team_id, digest)

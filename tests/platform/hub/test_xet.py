@@ -18,6 +18,7 @@ from steelyard_contracts.xet.shards import FileRecord, Term
 from steelyard_contracts.xet.xorbs import Scheme, read_chunks
 from steelyard_platform.storage.models import TransferReport, XetFile, Xorb
 from steelyard_platform.storage.services import object_store
+from steelyard_platform.storage.xet import uploads
 from tests.support.factories import make_repository, make_team, make_user, token_for
 from tests.support.xet import file_of, layout_of, shard_of, stored_chunk, xorb_of
 
@@ -233,6 +234,13 @@ def test_a_wrong_shard_is_refused_and_leaves_nothing(ada, number):
     assert not XetFile.objects.exists()
 
 
+def test_a_shard_that_names_the_same_chunks_without_end_is_refused(ada, monkeypatch):
+    _, body, _ = ada.xorb(*CHUNKS)
+    monkeypatch.setattr(uploads, "MAX_CHUNKS", 5)
+    answer = ada.send("POST", "/v1/shards", shard_of(file_of([(body, 0, 3)] * 2)))
+    assert (answer.status_code, "6 chunks; at most 5" in answer.json()["error"]) == (400, True)
+
+
 def test_a_shard_that_lists_other_chunks_than_its_xorb_has_is_refused(ada):
     _, body, _ = ada.xorb(*CHUNKS)
     lie = layout_of(stored_chunk(b"something else"))
@@ -315,7 +323,8 @@ def test_a_commit_cannot_name_another_namespaces_file(ada, grace):
 
 def test_who_may_only_read_cannot_ask_what_the_namespace_holds(ada):
     """A public repository is open to everybody, its team's other chunks are not."""
-    path = f"/v1/chunks/default/{first_chunk(ada.push('w.bin', *CHUNKS))}"
+    path = f"/v1/chunks/default/{first_chunk()}"
+    ada.push("w.bin", *CHUNKS)
     answers = [ada.send("GET", asked, right="read") for asked in (path, f"/v1/chunks/default/{'0' * 64}")]
     assert [answer.status_code for answer in answers] == [403, 403]
     assert answers[0].content == answers[1].content
@@ -326,12 +335,13 @@ def wide(monkeypatch):
     monkeypatch.setattr(settings.ENVIRONMENT, "dedup_scope", "installation")
 
 
-def first_chunk(record):
+def first_chunk():
     return to_text(layout_of(xorb_of(*CHUNKS)[1]).chunks[0].digest)
 
 
 def test_a_file_is_found_by_its_first_chunk_in_its_own_namespace_only(ada, grace):
-    path = f"/v1/chunks/default-merkledb/{first_chunk(ada.push('w.bin', *CHUNKS))}"
+    path = f"/v1/chunks/default-merkledb/{first_chunk()}"
+    ada.push("w.bin", *CHUNKS)
     answer = ada.send("GET", path)
     assert answer.status_code == 200
     [offered] = shards.parse(answer.content).xorbs
@@ -341,7 +351,7 @@ def test_a_file_is_found_by_its_first_chunk_in_its_own_namespace_only(ada, grace
 
 def test_a_setting_widens_what_can_be_built_on(ada, grace, wide):
     record = ada.push("w.bin", *CHUNKS)
-    assert grace.send("GET", f"/v1/chunks/default/{first_chunk(record)}").status_code == 200
+    assert grace.send("GET", f"/v1/chunks/default/{first_chunk()}").status_code == 200
     assert grace.send("POST", "/v1/shards", shard_of(record)).status_code == 200
 
 

@@ -101,7 +101,7 @@ def test_what_was_offered_to_an_upload_is_spared(ada):
     delete(ada)
     with later():
         other = Uploader(ada.client, team=ada.repository.team, owner=ada.owner, name="other")
-        assert other.send("GET", f"/v1/chunks/default/{first_chunk(record)}").status_code == 200
+        assert other.send("GET", f"/v1/chunks/default/{first_chunk()}").status_code == 200
         collect_garbage(GRACE)
         assert objects() == ["xorbs"]
         assert other.send("POST", "/v1/shards", shard_of(record)).status_code == 200

@@ -35,7 +35,9 @@ from steelyard_platform.storage.xet import terms
 from steelyard_platform.storage.xet.reconstruction import read_terms
 
 _QUERY = 500
-_PROGRESS = 64 * 1024 * 1024
+_CHUNKS_A_LINE = 1024  # of progress: some 64 MB
+# In all files of a shard, about a terabyte. A few bytes can name the same chunks again and again, and all are read.
+MAX_CHUNKS = 16 * 1024 * 1024
 
 
 def held_xorbs(team_id: int, digests: Iterable[str]) -> dict[str, Xorb]:
@@ -122,6 +124,9 @@ class ShardRegistration:
         """Raises: InvalidInputError."""
         self._team_id = team_id
         self._shard: Shard = shards.parse(data)
+        chunks = sum(term.end - term.start for file in self._shard.files for term in file.terms)
+        if chunks > MAX_CHUNKS:
+            raise InvalidInputError(f"The shard's files have {chunks} chunks; at most {MAX_CHUNKS} are taken at once.")
         named = {to_text(term.xorb) for file in self._shard.files for term in file.terms}
         named |= {to_text(record.digest) for record in self._shard.xorbs}
         held = held_xorbs(team_id, named)
@@ -133,15 +138,14 @@ class ShardRegistration:
         for file in self._shard.files:
             self._check_file(file)
         for record in self._shard.xorbs:
-            chunks = tuple((chunk.digest, chunk.length) for chunk in self._layouts[record.digest].chunks)
-            if record.chunks != chunks:
+            stored = tuple((chunk.digest, chunk.length) for chunk in self._layouts[record.digest].chunks)
+            if record.chunks != stored:
                 raise InvalidInputError(f"The shard lists other chunks than the xorb {to_text(record.digest)} has.")
 
     def _check_file(self, file: FileRecord) -> None:
         name = to_text(file.digest)
         if len(file.proofs) != len(file.terms):
             raise InvalidInputError(f"The shard does not prove that its sender has the file {name}.")
-        content: list[tuple[bytes, int]] = []
         for term, proof in zip(file.terms, file.proofs, strict=True):
             layout = self._layouts[term.xorb]
             if term.end > len(layout):
@@ -153,9 +157,13 @@ class ShardRegistration:
                 raise InvalidInputError(f"A term of the file {name} announces another length than its chunks have.")
             if range_hash(chunk.digest for chunk in chunks) != proof:
                 raise InvalidInputError(f"A term of the file {name} is not the one that its proof was made for.")
-            content += [(chunk.digest, chunk.length) for chunk in chunks]
-        if file_hash(content) != file.digest:
+        if file_hash(self._content(file)) != file.digest:
             raise InvalidInputError(f"The chunks of the file {name} do not make that file.")
+
+    def _content(self, file: FileRecord) -> Iterator[tuple[bytes, int]]:
+        for term in file.terms:
+            for chunk in self._layouts[term.xorb].chunks[term.start : term.end]:
+                yield chunk.digest, chunk.length
 
     def run(self) -> Iterator[Progress]:
         """Raises: DigestMismatchError, InvalidInputError, UnavailableError. Then nothing was registered."""
@@ -172,7 +180,7 @@ class ShardRegistration:
                 hashing = _Hashing(file.size)
                 for seen, block in enumerate(read_terms(file.terms, self._layouts)):
                     hashing.update(block)
-                    if seen % (_PROGRESS // (64 * 1024)) == 0:
+                    if seen % _CHUNKS_A_LINE == 0:
                         yield Progress(number - 1, total)  # a sign of life: clients wait only so long for one
                 row = hashing.row(name, file)
             if file.sha256 is not None and file.sha256 != row.sha256:
