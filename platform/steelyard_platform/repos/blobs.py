@@ -19,6 +19,7 @@ from steelyard_contracts.digests import checked, git_blob_id, sha256_of
 from steelyard_contracts.errors import BlobMissingError, DigestMismatchError
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.repos.models import Blob, BlobHolder, Repository
+from steelyard_platform.storage.batches import SIZE, batches, lock
 from steelyard_platform.storage.garbage import spare
 from steelyard_platform.storage.models import XetFile
 from steelyard_platform.storage.objects import CHUNK, ObjectExistsError, ObjectMissingError
@@ -27,7 +28,6 @@ from steelyard_platform.storage.xet.reconstruction import read_file
 from steelyard_platform.storage.xet.uploads import registered_file
 
 _IN_MEMORY = 8 * 1024 * 1024
-_QUERY = 500
 # Objects under this prefix are one file each; every other holds slices of several.
 WHOLE_FILES = "blobs/"
 
@@ -97,7 +97,7 @@ class Pack:
                     )
                     for part in new
                 ),
-                batch_size=_QUERY,
+                batch_size=SIZE,
                 ignore_conflicts=True,
             )
         note_holder(team, self._slices)
@@ -113,7 +113,7 @@ class Pack:
 def known_blobs(digests: Iterable[str]) -> set[str]:
     """Which of these the installation has."""
     found: set[str] = set()
-    for batch in _batches(digests):
+    for batch in batches(digests):
         found.update(Blob.objects.filter(sha256__in=batch).values_list("sha256", flat=True))
     return found
 
@@ -121,7 +121,7 @@ def known_blobs(digests: Iterable[str]) -> set[str]:
 def held_blobs(team: Team, digests: Iterable[str]) -> dict[str, Blob]:
     """Those that `team` has sent itself; of others it cannot even learn that they exist."""
     found: dict[str, Blob] = {}
-    for batch in _batches(digests):
+    for batch in batches(digests):
         holders = BlobHolder.objects.filter(team=team, blob__in=batch).select_related("blob")
         found.update((holder.blob.sha256, holder.blob) for holder in holders)
     return found
@@ -129,17 +129,15 @@ def held_blobs(team: Team, digests: Iterable[str]) -> dict[str, Blob]:
 
 def keep_blobs(digests: Iterable[str]) -> set[str]:
     """Locks these until the transaction ends, so that they are not collected; returns those that are still there."""
-    kept: set[str] = set()
-    for batch in _batches(sorted(digests)):
-        rows = Blob.objects.select_for_update().filter(pk__in=batch).order_by("pk")
-        kept.update(rows.values_list("pk", flat=True))
+    kept: set[str] = lock(Blob.objects.all(), digests)
+    for batch in batches(kept):
         Blob.objects.filter(pk__in=batch).update(touched_at=timezone.now())
     return kept
 
 
 def note_holder(team: Team, digests: Iterable[str]) -> None:
     rows = (BlobHolder(team=team, blob_id=sha256) for sha256 in digests)
-    BlobHolder.objects.bulk_create(rows, batch_size=_QUERY, ignore_conflicts=True)
+    BlobHolder.objects.bulk_create(rows, batch_size=SIZE, ignore_conflicts=True)
 
 
 def staging_key(repository: Repository, sha256: str) -> str:
@@ -216,9 +214,3 @@ def blob_bytes(blob: Blob, *, limit: int) -> bytes:
     if blob.size > limit:
         raise DigestMismatchError(f"{blob.size} bytes are more than the {limit} that can be read at once.")
     return b"".join(checked(read_blob(blob), sha256=blob.sha256, size=blob.size, what=f"The stored blob {blob}"))
-
-
-def _batches(digests: Iterable[str]) -> Iterator[list[str]]:
-    items = list(digests)
-    for start in range(0, len(items), _QUERY):
-        yield items[start : start + _QUERY]

@@ -9,7 +9,7 @@ when it names a parent that is no longer the head, or touches a path that the fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -36,8 +36,8 @@ from steelyard_platform.repos import tree
 from steelyard_platform.repos.blobs import held_blobs, keep_blobs
 from steelyard_platform.repos.models import Blob, Branch, Entry, Repository, Version
 from steelyard_platform.repos.revisions import find_branch, root_id, tip_of
+from steelyard_platform.storage.batches import SIZE, batches
 
-_QUERY = 500
 _RANGES = 100
 MAX_TITLE = 300
 
@@ -209,12 +209,12 @@ def _check_shape(branch: Branch, tip: Version | None, changes: list[Change]) -> 
     if tip is None or not added:
         return
     gone = [change.path for change in changes if change.add is None]
-    left = tree.entries_of(tree.branch_layers(branch)).exclude(path__in=gone[:_QUERY])
+    left = tree.entries_of(tree.branch_layers(branch)).exclude(path__in=gone[:SIZE])
     parents = {"/".join(path.split("/")[:depth]) for path in added for depth in range(1, path.count("/") + 1)}
-    for batch in _batches(sorted(parents), _QUERY):
+    for batch in batches(sorted(parents)):
         if (file := left.filter(path__in=batch).first()) is not None:
             raise InvalidInputError(f"{file.path!r} is a file; nothing can lie below it.", path=file.path)
-    for batch in _batches(added, _RANGES):
+    for batch in batches(added, _RANGES):
         below = Q()
         for path in batch:
             below |= Q(path__gte=f"{path}/", path__lt=f"{path}0")
@@ -224,16 +224,12 @@ def _check_shape(branch: Branch, tip: Version | None, changes: list[Change]) -> 
             )
 
 
-def _batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
 def _check_not_overtaken(branch: Branch, seen: int, changes: list[Change]) -> None:
     if branch.head is None or branch.head.number <= seen:
         return
     paths = [change.path for change in changes]
-    for start in range(0, len(paths), _QUERY):
-        touched = Entry.objects.filter(branch=branch, path__in=paths[start : start + _QUERY])
+    for batch in batches(paths):
+        touched = Entry.objects.filter(branch=branch, path__in=batch)
         newer = touched.filter(added_in__gt=seen) | touched.filter(removed_in__gt=seen)
         if (first := newer.first()) is not None:
             raise StaleParentError(
@@ -246,8 +242,8 @@ def _live_at(branch: Branch, operations: list[Operation]) -> dict[str, Live]:
     entries = tree.entries_of(tree.branch_layers(branch))
     found: dict[str, Live] = {}
     paths = [operation.path for operation in operations if not isinstance(operation, DeleteFolder)]
-    for start in range(0, len(paths), _QUERY):
-        found |= _live(branch, entries.filter(path__in=paths[start : start + _QUERY]))
+    for batch in batches(paths):
+        found |= _live(branch, entries.filter(path__in=batch))
     for operation in operations:
         if isinstance(operation, DeleteFolder):
             prefix = operation.path.rstrip("/") + "/"
@@ -345,8 +341,8 @@ def _commit_id(
 
 def _write_entries(branch: Branch, number: int, changes: list[Change], blobs: Mapping[str, Blob]) -> None:
     paths = [change.path for change in changes]
-    for start in range(0, len(paths), _QUERY):
-        live = Entry.objects.filter(branch=branch, path__in=paths[start : start + _QUERY], removed_in=None)
+    for batch in batches(paths):
+        live = Entry.objects.filter(branch=branch, path__in=batch, removed_in=None)
         live.update(removed_in=number)
     Entry.objects.bulk_create(
         (
@@ -361,7 +357,7 @@ def _write_entries(branch: Branch, number: int, changes: list[Change], blobs: Ma
             # Deleting the branch's own file only closes its interval; hiding the base's takes a tombstone.
             if change.add is not None or _shows_through(branch, change)
         ),
-        batch_size=_QUERY,
+        batch_size=SIZE,
     )
 
 

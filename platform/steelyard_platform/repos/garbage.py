@@ -8,7 +8,6 @@ there; nothing that was touched within the grace period goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,7 +17,8 @@ from django.utils import timezone
 
 from steelyard_platform.repos.models import Blob, Entry
 from steelyard_platform.storage import garbage
-from steelyard_platform.storage.garbage import BATCH, Freed
+from steelyard_platform.storage.batches import pages_of_keys
+from steelyard_platform.storage.garbage import Freed
 from steelyard_platform.storage.models import XetFile
 from steelyard_platform.storage.services import object_store
 
@@ -77,9 +77,9 @@ def _foresee(before: datetime) -> Collection:
 
 def _collect(before: datetime) -> Collection:
     found = Collection()
-    for page in _pages(_unreferenced(before)):
+    for page in pages_of_keys(_unreferenced(before)):
         found.blobs += _drop_blobs(page, before)
-    for page in _pages(_unneeded_files(before, Blob.objects.none())):
+    for page in pages_of_keys(_unneeded_files(before, Blob.objects.none())):
         _drop_files(page, before)
     garbage.collect_xorbs(before)
     garbage.sweep(found.objects)
@@ -87,13 +87,6 @@ def _collect(before: datetime) -> Collection:
         object_store().delete(key)
         found.uploads.add(size)
     return found
-
-
-def _pages(rows: QuerySet[Blob] | QuerySet[XetFile]) -> Iterator[list[str]]:
-    after = ""
-    while page := list(rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH]):
-        yield page
-        after = page[-1]
 
 
 @transaction.atomic

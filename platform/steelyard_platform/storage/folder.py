@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_platform.storage import signing
+from steelyard_platform.storage.batches import batches
 from steelyard_platform.storage.objects import (
     CHUNK,
     ObjectExistsError,
@@ -123,8 +124,7 @@ class FolderObjectStore:
 
     def signed_ranges(self, key: str, seconds: int, spans: list[tuple[int, int]]) -> list[SignedRanges]:
         signed = []
-        for start in range(0, len(spans), _RANGES_IN_ADDRESS):
-            batch = spans[start : start + _RANGES_IN_ADDRESS]
+        for batch in batches(spans, _RANGES_IN_ADDRESS):
             ranges = ",".join(f"{first}-{end - 1}" for first, end in batch)
             signed.append(SignedRanges(signing.sign_address("GET", check_key(key), seconds, ranges=ranges), batch))
         return signed

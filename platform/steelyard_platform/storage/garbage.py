@@ -16,11 +16,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from steelyard_contracts.errors import UnavailableError
+from steelyard_platform.storage.batches import pages_of_keys
 from steelyard_platform.storage.models import DoomedObject, FileXorb, XetFile, Xorb
 from steelyard_platform.storage.objects import ObjectMissingError
 from steelyard_platform.storage.services import object_store
 
-BATCH = 200
 # Uploads that were never committed wait here.
 STAGING = "staging/"
 
@@ -60,11 +60,9 @@ def doom(objects: Iterable[tuple[str, int]]) -> None:
 
 def sweep(freed: Freed) -> None:
     """Deletes every doomed object."""
-    after = ""
-    while keys := list(DoomedObject.objects.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+    for keys in pages_of_keys(DoomedObject.objects.all()):
         for key in keys:
             _delete(key, freed)
-        after = keys[-1]
 
 
 @transaction.atomic
@@ -85,19 +83,12 @@ def unreferenced_xorbs(before: datetime, dying_files: QuerySet[XetFile]) -> Quer
 
 def collect_xorbs(before: datetime) -> None:
     """Dooms the xorbs that no file needs."""
-    for digests in _pages(unreferenced_xorbs(before, XetFile.objects.none())):
+    for digests in pages_of_keys(unreferenced_xorbs(before, XetFile.objects.none())):
         with transaction.atomic():
             locked = Xorb.objects.select_for_update().filter(pk__in=digests, touched_at__lt=before).order_by("pk")
             free = [xorb for xorb in locked.defer("layout") if not xorb.files.exists()]
             doom((xorb.key, xorb.size) for xorb in free)
             Xorb.objects.filter(pk__in=[xorb.pk for xorb in free]).delete()
-
-
-def _pages(rows: QuerySet[Xorb]) -> Iterator[list[str]]:
-    after = ""
-    while page := list(rows.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH]):
-        yield page
-        after = page[-1]
 
 
 def abandoned_uploads(before: datetime) -> Iterator[tuple[str, int]]:

@@ -15,12 +15,13 @@ from functools import partial
 
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.xet.xorbs import Layout, read_chunks
-from steelyard_platform.storage.garbage import BATCH
+from steelyard_platform.storage.batches import pages_of_keys
 from steelyard_platform.storage.models import Xorb
 from steelyard_platform.storage.objects import ObjectMissingError
 from steelyard_platform.storage.services import object_store
 
 QUARANTINE = "quarantine/"
+_XORBS = 50  # at once: a layout can have hundreds of kilobytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,10 @@ class Slice:
 
 def verify_xorbs(pace: Pace, found: Verification) -> Iterator[None]:
     """Yields after each xorb."""
-    after = ""
-    while page := list(Xorb.objects.filter(pk__gt=after).order_by("pk")[:BATCH]):
-        for xorb in page:
+    for digests in pages_of_keys(Xorb.objects.all(), _XORBS):
+        for xorb in Xorb.objects.filter(pk__in=digests).order_by("pk"):
             _judge(xorb.key, xorb.size, partial(_check_xorb, xorb, pace), found)
             yield
-        after = page[-1].pk
 
 
 def _check_xorb(xorb: Xorb, pace: Pace) -> None:

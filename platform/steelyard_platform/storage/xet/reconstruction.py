@@ -9,12 +9,11 @@ from steelyard_contracts.errors import InvalidInputError, UnavailableError
 from steelyard_contracts.xet.hashes import from_text, to_text
 from steelyard_contracts.xet.shards import Term
 from steelyard_contracts.xet.xorbs import Layout, read_chunks
+from steelyard_platform.storage.batches import batches
 from steelyard_platform.storage.delivery import RangeUnsatisfiableError, Span
 from steelyard_platform.storage.models import XetFile, Xorb, xorb_key
 from steelyard_platform.storage.services import object_store
 from steelyard_platform.storage.xet import terms as packing
-
-_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +94,10 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def layouts_of(xorbs: Iterable[bytes]) -> dict[bytes, Layout]:
     """Raises: UnavailableError when the store has lost one."""
-    wanted = sorted({to_text(xorb) for xorb in xorbs})
+    wanted = {to_text(xorb) for xorb in xorbs}
     found: dict[bytes, Layout] = {}
-    for start in range(0, len(wanted), _QUERY):
-        rows = Xorb.objects.filter(pk__in=wanted[start : start + _QUERY]).values_list("digest", "layout")
+    for batch in batches(wanted):
+        rows = Xorb.objects.filter(pk__in=batch).values_list("digest", "layout")
         found.update((from_text(digest), Layout.unpack(bytes(layout))) for digest, layout in rows)
     if len(found) != len(wanted):
         raise UnavailableError("A part of this file is missing from the store; see `manage.py verify_storage`.")

@@ -19,6 +19,7 @@ from steelyard_contracts.xet.hashes import file_hash, from_text, range_hash, to_
 from steelyard_contracts.xet.shards import FileRecord, Shard
 from steelyard_contracts.xet.xorbs import Layout, XorbReader
 from steelyard_platform.accounts.models import Team
+from steelyard_platform.storage.batches import SIZE, batches, lock
 from steelyard_platform.storage.garbage import removed_meanwhile, spare
 from steelyard_platform.storage.models import (
     DedupCandidate,
@@ -34,7 +35,6 @@ from steelyard_platform.storage.services import object_store
 from steelyard_platform.storage.xet import terms
 from steelyard_platform.storage.xet.reconstruction import read_terms
 
-_QUERY = 500
 _CHUNKS_A_LINE = 1024  # of progress: some 64 MB
 # In all files of a shard, about a terabyte. A few bytes can name the same chunks again and again, and all are read.
 MAX_CHUNKS = 16 * 1024 * 1024
@@ -42,12 +42,8 @@ MAX_CHUNKS = 16 * 1024 * 1024
 
 def held_xorbs(team_id: int, digests: Iterable[str]) -> dict[str, Xorb]:
     """Those of these that the team may build on."""
-    wanted = sorted(set(digests))
-    found: dict[str, Xorb] = {}
-    for start in range(0, len(wanted), _QUERY):
-        batch = wanted[start : start + _QUERY]
-        found.update(Xorb.objects.filter(holders__team_id=team_id).in_bulk(batch))
-    return found
+    held = Xorb.objects.filter(holders__team_id=team_id)
+    return {xorb.pk: xorb for batch in batches(set(digests)) for xorb in held.filter(pk__in=batch)}
 
 
 def store_xorb(team_id: int, digest: str, body: Iterable[bytes]) -> bool:
@@ -168,9 +164,7 @@ class ShardRegistration:
     def run(self) -> Iterator[Progress]:
         """Raises: DigestMismatchError, InvalidInputError, UnavailableError. Then nothing was registered."""
         names = [to_text(file.digest) for file in self._shard.files]
-        known: dict[str, XetFile] = {}
-        for start in range(0, len(names), _QUERY):
-            known.update(XetFile.objects.in_bulk(names[start : start + _QUERY]))
+        known = {row.pk: row for batch in batches(names) for row in XetFile.objects.filter(pk__in=batch)}
         total = len(names)
         rows: list[XetFile] = []
         yield Progress(0, total)
@@ -197,13 +191,13 @@ class ShardRegistration:
         self._lock_xorbs()
         unique = {row.digest: row for row in rows}
         names = list(unique)
-        if known - self._locked_files(known):
+        if known - lock(XetFile.objects.all(), known):
             raise UnavailableError("A file of this shard was removed meanwhile; push again.")
         for row in unique.values():
             row.touched_at = now
         XetFile.objects.bulk_create(
             unique.values(),
-            batch_size=_QUERY,
+            batch_size=SIZE,
             update_conflicts=True,
             unique_fields=["digest"],
             update_fields=["touched_at"],
@@ -212,40 +206,28 @@ class ShardRegistration:
         new = self._without_terms(names)
         FileXorb.objects.bulk_create(
             (FileXorb(file_id=file, xorb_id=xorb) for file, xorb in sorted(pairs) if file in new),
-            batch_size=_QUERY,
+            batch_size=SIZE,
             ignore_conflicts=True,
         )
         holders = (XetFileHolder(team_id=self._team_id, file_id=name) for name in names)
-        XetFileHolder.objects.bulk_create(holders, batch_size=_QUERY, ignore_conflicts=True)
-        DedupCandidate.objects.bulk_create(self._candidates(), batch_size=_QUERY, ignore_conflicts=True)
+        XetFileHolder.objects.bulk_create(holders, batch_size=SIZE, ignore_conflicts=True)
+        DedupCandidate.objects.bulk_create(self._candidates(), batch_size=SIZE, ignore_conflicts=True)
 
     def _lock_xorbs(self) -> None:
         """From here to the commit no xorb of the shard can be collected. Raises: UnavailableError."""
-        digests = sorted(map(to_text, self._layouts))
-        for start in range(0, len(digests), _QUERY):
-            batch = digests[start : start + _QUERY]
-            found = list(Xorb.objects.select_for_update().filter(pk__in=batch).order_by("pk").values_list("pk"))
-            if len(found) != len(batch):
-                raise UnavailableError("A xorb of this shard was removed meanwhile; push again.")
+        digests = set(map(to_text, self._layouts))
+        if digests - lock(Xorb.objects.all(), digests):
+            raise UnavailableError("A xorb of this shard was removed meanwhile; push again.")
+        for batch in batches(digests):
             Xorb.objects.filter(pk__in=batch).update(touched_at=timezone.now())
-
-    @staticmethod
-    def _locked_files(digests: Collection[str]) -> set[str]:
-        ordered, found = sorted(digests), set[str]()
-        for start in range(0, len(ordered), _QUERY):
-            rows = XetFile.objects.select_for_update().filter(pk__in=ordered[start : start + _QUERY]).order_by("pk")
-            found.update(rows.values_list("pk", flat=True))
-        return found
 
     @staticmethod
     def _without_terms(names: Collection[str]) -> set[str]:
         """Files that are new: one that was registered before keeps the xorbs that it was registered with."""
-        ordered = list(names)
-        known: set[str] = set()
-        for start in range(0, len(ordered), _QUERY):
-            rows = FileXorb.objects.filter(file__in=ordered[start : start + _QUERY])
-            known.update(rows.values_list("file_id", flat=True))
-        return set(names) - known
+        new = set(names)
+        for batch in batches(names):
+            new.difference_update(FileXorb.objects.filter(file__in=batch).values_list("file_id", flat=True))
+        return new
 
     def _candidates(self) -> Iterator[DedupCandidate]:
         """A file's first chunk finds its xorbs, and so does what the sender marked."""
