@@ -28,7 +28,14 @@ def sha256_of(data: bytes) -> str:
 
 def git_blob_id(data: bytes) -> str:
     r"""Git's object id of a blob with this content: SHA-1 of `blob <size>\0<content>`."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    digest = git_blob_hasher(len(data))
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def git_blob_hasher(size: int) -> hashlib._Hash:
+    """The same for a stream of `size` bytes: update with all of it, then ask."""
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 
 
 def lfs_pointer_id(sha256: str, size: int) -> str:

@@ -121,7 +121,7 @@ class Files:
 
 def _additions(folder: Path, path_in_repository: str) -> list[CommitOperationAdd]:
     from huggingface_hub import CommitOperationAdd
-    from huggingface_hub.utils._paths import filter_repo_objects
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]  # public, but not marked so
 
     prefix = f"{path_in_repository.strip('/')}/" if path_in_repository else ""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

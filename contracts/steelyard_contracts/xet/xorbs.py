@@ -25,7 +25,7 @@ HEADER = 8
 MAX_STORED = MAX_CONTENT + MAX_CHUNKS * HEADER
 MAX_UPLOAD = MAX_STORED + 1024 * 1024  # with a footer
 _FOOTER = b"XETBLOB"
-_ROW = struct.Struct("<32sII")
+_ROW = struct.Struct(f"<{SIZE}sII")
 
 
 class Scheme(IntEnum):
@@ -231,6 +231,3 @@ def _fill(pending: bytearray, source: Iterator[bytes], wanted: int) -> None:
         if not block:
             raise InvalidInputError("A stored xorb breaks off.")
         pending += block
-
-
-assert _ROW.size == SIZE + 8  # noqa: S101 - the two modules agree on a hash's size

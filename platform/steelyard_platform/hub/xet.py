@@ -41,6 +41,8 @@ from steelyard_platform.storage.xet.uploads import ShardRegistration, held_xorbs
 
 _ACTION = {Right.READ: Action.READ, Right.WRITE: Action.WRITE}
 _MAX_REPORT = 1024 * 1024
+# What is kept of a report, which anybody who can read may send.
+_MOST_METRICS, _LONGEST_TEXT = 200, 200
 
 
 @hub_view("GET")
@@ -210,7 +212,8 @@ def telemetry(request: HttpRequest) -> HttpResponseBase:
     """A client's account of a transfer; feeds the statistics."""
     access = _access(request, Right.READ)
     try:
-        report = json.loads(_whole_body(request, _MAX_REPORT, "A report"))
+        # NaN and Infinity, which Python reads and JSON does not know, are dropped like anything else that is no value.
+        report = json.loads(_whole_body(request, _MAX_REPORT, "A report"), parse_constant=lambda _: None)
     except ValueError as error:
         raise InvalidInputError("The report is not JSON.") from error
     if not isinstance(report, dict) or not isinstance(report.get("metrics"), dict):
@@ -219,10 +222,10 @@ def telemetry(request: HttpRequest) -> HttpResponseBase:
         team_id=access.team_id,
         repository=access.repository_id,
         event=str(report.get("event"))[:64],
-        client=str(report.get("userAgent") or report.get("user_agent"))[:200],
+        client=str(report.get("userAgent") or report.get("user_agent"))[:_LONGEST_TEXT],
         metrics={
-            str(key)[:100]: value
-            for key, value in list(report["metrics"].items())[:200]
+            key[:_LONGEST_TEXT]: value[:_LONGEST_TEXT] if isinstance(value, str) else value
+            for key, value in list(report["metrics"].items())[:_MOST_METRICS]
             if isinstance(value, str | int | float | bool)
         },
     )

@@ -15,7 +15,7 @@ from typing import Self
 from django.db import transaction
 from django.utils import timezone
 
-from steelyard_contracts.digests import checked, git_blob_id, sha256_of
+from steelyard_contracts.digests import checked, git_blob_hasher, git_blob_id, sha256_of
 from steelyard_contracts.errors import BlobMissingError, DigestMismatchError
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.repos.models import Blob, BlobHolder, Repository
@@ -156,7 +156,7 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
     if held is not None:
         return held
     store, key, target = object_store(), staging_key(repository, sha256), f"{WHOLE_FILES}{sha256[:2]}/{sha256}"
-    git_id = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    git_id = git_blob_hasher(size)
     try:
         info = store.stat(key)
         for chunk in checked(store.read(key), sha256=sha256, size=size, what="The uploaded file"):

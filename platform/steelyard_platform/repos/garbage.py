@@ -86,6 +86,7 @@ def _collect(before: datetime) -> Collection:
     for key, size in list(garbage.abandoned_uploads(before)):
         object_store().delete(key)
         found.uploads.add(size)
+    garbage.forget_reports(timezone.now())
     return found
 
 

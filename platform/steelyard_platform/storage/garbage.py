@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from steelyard_contracts.errors import UnavailableError
 from steelyard_platform.storage.batches import pages_of_keys
-from steelyard_platform.storage.models import DoomedObject, FileXorb, XetFile, Xorb
+from steelyard_platform.storage.models import DoomedObject, FileXorb, TransferReport, XetFile, Xorb
 from steelyard_platform.storage.objects import ObjectMissingError
 from steelyard_platform.storage.services import object_store
 
+# What clients say of their transfers is of use for so long.
+REPORTS_KEPT = timedelta(days=30)
 # Uploads that were never committed wait here.
 STAGING = "staging/"
 
@@ -89,6 +91,10 @@ def collect_xorbs(before: datetime) -> None:
             free = [xorb for xorb in locked.defer("layout") if not xorb.files.exists()]
             doom((xorb.key, xorb.size) for xorb in free)
             Xorb.objects.filter(pk__in=[xorb.pk for xorb in free]).delete()
+
+
+def forget_reports(now: datetime) -> None:
+    TransferReport.objects.filter(at__lt=now - REPORTS_KEPT).delete()
 
 
 def abandoned_uploads(before: datetime) -> Iterator[tuple[str, int]]:

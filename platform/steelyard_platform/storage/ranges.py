@@ -20,6 +20,8 @@ def deliver_ranges(request: HttpRequest, store: FolderObjectStore, key: str, *, 
     signed = _parse(allowed)
     header = request.headers.get("Range", "").replace(" ", "")
     asked = _parse(header.removeprefix("bytes=")) if header else signed
+    if len(asked) > len(signed):
+        raise ForbiddenError("This address was signed for fewer ranges than are asked for.")
     for span in asked:
         if not any(one.start <= span.start and span.end <= one.end for one in signed):
             raise ForbiddenError("This address was not signed for these bytes.")

@@ -18,7 +18,7 @@ from steelyard_platform.repos.garbage import collect_garbage
 from steelyard_platform.repos.models import Blob
 from steelyard_platform.storage import garbage
 from steelyard_platform.storage.garbage import Freed
-from steelyard_platform.storage.models import DoomedObject, XetFile, Xorb
+from steelyard_platform.storage.models import DoomedObject, TransferReport, XetFile, Xorb
 from steelyard_platform.storage.services import object_store
 from tests.platform.hub.test_xet import CHUNKS, WHOLE, Uploader, content, first_chunk
 from tests.support.factories import commit_files
@@ -144,6 +144,15 @@ def test_an_object_that_is_stored_again_before_the_sweep_is_spared(ada):
 def test_a_row_is_never_made_for_an_object_that_has_just_gone():
     with pytest.raises(UnavailableError, match="send it again"), transaction.atomic():
         garbage.spare("xorbs/00/nothing")
+
+
+def test_reports_of_transfers_are_forgotten_after_a_month(ada):
+    body = b'{"event": "xet_upload_summary", "metrics": {"bytes": 5}}'
+    assert ada.send("POST", "/v1/telemetry", body).status_code == 200
+    for hours, left in ((29 * 24, 1), (31 * 24, 0)):
+        with later(hours):
+            collect_garbage(GRACE)
+        assert TransferReport.objects.count() == left
 
 
 def test_the_command_says_what_it_would_free_and_frees_it(ada, capsys):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from steelyard_contracts.errors import InvalidInputError, UnavailableError
@@ -14,6 +14,8 @@ from steelyard_platform.storage.delivery import RangeUnsatisfiableError, Span
 from steelyard_platform.storage.models import XetFile, Xorb, xorb_key
 from steelyard_platform.storage.services import object_store
 from steelyard_platform.storage.xet import terms as packing
+
+_RECENT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,21 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
+class Layouts:
+    """Where chunks lie, xorb by xorb as they are needed: a large file has too many to hold them all."""
+
+    def __init__(self) -> None:
+        self._recent: dict[bytes, Layout] = {}
+
+    def __getitem__(self, xorb: bytes) -> Layout:
+        """Raises: UnavailableError."""
+        if xorb not in self._recent:
+            if len(self._recent) == _RECENT:
+                del self._recent[next(iter(self._recent))]
+            self._recent |= layouts_of([xorb])
+        return self._recent[xorb]
+
+
 def layouts_of(xorbs: Iterable[bytes]) -> dict[bytes, Layout]:
     """Raises: UnavailableError when the store has lost one."""
     wanted = {to_text(xorb) for xorb in xorbs}
@@ -105,27 +122,22 @@ def layouts_of(xorbs: Iterable[bytes]) -> dict[bytes, Layout]:
 
 
 def read_file(file: XetFile, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Bytes `start` to `end - 1`, chunk by chunk, each checked. Holds one xorb's layout and one chunk at a time.
+    """Bytes `start` to `end - 1`, chunk by chunk, each checked. Holds a few layouts and one chunk at a time.
 
     Raises:
         UnavailableError: what is stored is damaged; the stream then ends early and never with wrong bytes.
     """
     stop = file.size if end is None else min(end, file.size)
-    position = 0
-    for term in packing.unpack(bytes(file.terms)):
-        if position >= stop:
-            return
-        if position + term.length > start:
-            layouts = layouts_of([term.xorb])
-            trimmed, skipped = _trim(term, layouts[term.xorb], start - position, stop - position)
-            at = position + skipped
-            for block in read_terms([trimmed], layouts):
-                yield block[max(start - at, 0) : stop - at]
-                at += len(block)
-        position += term.length
+    layouts = Layouts()
+    for term, position in _overlapping(packing.unpack(bytes(file.terms)), Span(start, stop)):
+        trimmed, skipped = _trim(term, layouts[term.xorb], start - position, stop - position)
+        at = position + skipped
+        for block in read_terms([trimmed], layouts):
+            yield block[max(start - at, 0) : stop - at]
+            at += len(block)
 
 
-def read_terms(terms: Iterable[Term], layouts: Mapping[bytes, Layout]) -> Iterator[bytes]:
+def read_terms(terms: Iterable[Term], layouts: Layouts) -> Iterator[bytes]:
     """The contents of the terms' chunks, checked. Raises: UnavailableError."""
     store = object_store()
     for term in terms:

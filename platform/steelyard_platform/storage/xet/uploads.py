@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils import timezone
 
+from steelyard_contracts.digests import git_blob_hasher
 from steelyard_contracts.errors import DigestMismatchError, InvalidInputError, UnavailableError
 from steelyard_contracts.xet import shards
 from steelyard_contracts.xet.hashes import file_hash, from_text, range_hash, to_text
@@ -33,17 +34,17 @@ from steelyard_platform.storage.models import (
 from steelyard_platform.storage.objects import ObjectExistsError, ObjectMissingError
 from steelyard_platform.storage.services import object_store
 from steelyard_platform.storage.xet import terms
-from steelyard_platform.storage.xet.reconstruction import read_terms
+from steelyard_platform.storage.xet.reconstruction import Layouts, read_terms
 
 _CHUNKS_A_LINE = 1024  # of progress: some 64 MB
 # In all files of a shard, about a terabyte. A few bytes can name the same chunks again and again, and all are read.
 MAX_CHUNKS = 16 * 1024 * 1024
 
 
-def held_xorbs(team_id: int, digests: Iterable[str]) -> dict[str, Xorb]:
+def held_xorbs(team_id: int, digests: Iterable[str]) -> set[str]:
     """Those of these that the team may build on."""
-    held = Xorb.objects.filter(holders__team_id=team_id)
-    return {xorb.pk: xorb for batch in batches(set(digests)) for xorb in held.filter(pk__in=batch)}
+    held = XorbHolder.objects.filter(team_id=team_id).values_list("xorb_id", flat=True)
+    return {digest for batch in batches(digests) for digest in held.filter(xorb__in=batch)}
 
 
 def store_xorb(team_id: int, digest: str, body: Iterable[bytes]) -> bool:
@@ -123,14 +124,13 @@ class ShardRegistration:
         chunks = sum(term.end - term.start for file in self._shard.files for term in file.terms)
         if chunks > MAX_CHUNKS:
             raise InvalidInputError(f"The shard's files have {chunks} chunks; at most {MAX_CHUNKS} are taken at once.")
-        named = {to_text(term.xorb) for file in self._shard.files for term in file.terms}
-        named |= {to_text(record.digest) for record in self._shard.xorbs}
-        held = held_xorbs(team_id, named)
-        if missing := named - held.keys():
+        self._xorbs = {to_text(term.xorb) for file in self._shard.files for term in file.terms}
+        self._xorbs |= {to_text(record.digest) for record in self._shard.xorbs}
+        if missing := self._xorbs - held_xorbs(team_id, self._xorbs):
             raise InvalidInputError(
                 f"The shard names a xorb that this namespace has not uploaded: {min(missing)}.", missing=len(missing)
             )
-        self._layouts = {from_text(digest): Layout.unpack(bytes(xorb.layout)) for digest, xorb in held.items()}
+        self._layouts = Layouts()
         for file in self._shard.files:
             self._check_file(file)
         for record in self._shard.xorbs:
@@ -215,10 +215,9 @@ class ShardRegistration:
 
     def _lock_xorbs(self) -> None:
         """From here to the commit no xorb of the shard can be collected. Raises: UnavailableError."""
-        digests = set(map(to_text, self._layouts))
-        if digests - lock(Xorb.objects.all(), digests):
+        if self._xorbs - lock(Xorb.objects.all(), self._xorbs):
             raise UnavailableError("A xorb of this shard was removed meanwhile; push again.")
-        for batch in batches(digests):
+        for batch in batches(self._xorbs):
             Xorb.objects.filter(pk__in=batch).update(touched_at=timezone.now())
 
     @staticmethod
@@ -247,7 +246,7 @@ class _Hashing:
     def __init__(self, size: int) -> None:
         self._size = size
         self._sha256 = hashlib.sha256()
-        self._git = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        self._git = git_blob_hasher(size)
 
     def update(self, block: bytes) -> None:
         self._sha256.update(block)
