@@ -11,12 +11,14 @@ import secrets
 import time
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from steelyard_contracts.errors import NotFoundError
 from steelyard_contracts.xet import shards
 from steelyard_contracts.xet.hashes import SIZE, from_text
 from steelyard_contracts.xet.xorbs import Layout
+from steelyard_platform.storage.batches import batches, lock
 from steelyard_platform.storage.models import DedupCandidate, FileXorb, Xorb, XorbHolder
 
 _VALID_SECONDS = 3600
@@ -48,9 +50,11 @@ def answer(team_id: int, chunk: str) -> bytes:
     )
 
 
+@transaction.atomic
 def _offer(team_id: int, offered: list[Xorb], *, widen: bool) -> None:
     """What was offered is not collected while the client builds on it."""
-    Xorb.objects.filter(pk__in=[row.pk for row in offered]).update(touched_at=timezone.now())
+    for batch in batches(lock(Xorb.objects.all(), [row.pk for row in offered])):
+        Xorb.objects.filter(pk__in=batch).update(touched_at=timezone.now())
     if widen:
         holders = (XorbHolder(team_id=team_id, xorb=row) for row in offered)
         XorbHolder.objects.bulk_create(holders, ignore_conflicts=True)
