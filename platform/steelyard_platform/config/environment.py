@@ -59,8 +59,9 @@ class Environment(BaseSettings):
     dedup_scope: Literal["namespace", "installation"] = Field(
         "namespace", description="Whose chunks an upload may build on: those of its own namespace, or everybody's."
     )
+    # Clients refer for three weeks, without asking, to what they have sent.
     garbage_grace_hours: int = Field(
-        48, ge=1, le=8760, description="How long what no version holds is kept before it is collected."
+        672, ge=1, le=8760, description="How long what no version holds is kept before it is collected."
     )
     lease_seconds: int = Field(60, ge=2, le=3600, description="A worker silent for this long has lost its job.")
     max_attempts: int = Field(3, ge=1, le=20, description="How often a job is started before it counts as lost.")

@@ -12,6 +12,8 @@ register_converter(KindConverter, "kind")
 
 _REPOSITORY = "api/<kind:kind>/<str:namespace>/<str:name>"
 # Models have no prefix, datasets have one.
+# A namespace's part of the store: see `storage.xet.tokens.scope_of`.
+_STORE = "xet/<str:scope>"
 _NAMELESS = identity.without_namespace
 _FILES = ["<str:namespace>/<str:name>", "datasets/<str:namespace>/<str:name>"]
 
@@ -40,15 +42,15 @@ urlpatterns = [
     path(f"{_REPOSITORY}/tag/<segment:revision>", references.tag),
     path(f"{_REPOSITORY}/xet-read-token/<segment:revision>", xet.token, {"right": Right.READ}),
     path(f"{_REPOSITORY}/xet-write-token/<segment:revision>", xet.token, {"right": Right.WRITE}),
-    path("xet/v1/reconstructions/<str:digest>", xet.reconstruction),
-    path("xet/v2/reconstructions/<str:digest>", xet.reconstruction_v2),
-    path("xet/v1/xorbs/default/<str:digest>", xet.xorb),
-    path("xet/v1/shards", xet.shard),
-    path("xet/v2/shards", xet.shard_v2),
+    path(f"{_STORE}/v1/reconstructions/<str:digest>", xet.reconstruction),
+    path(f"{_STORE}/v2/reconstructions/<str:digest>", xet.reconstruction_v2),
+    path(f"{_STORE}/v1/xorbs/default/<str:digest>", xet.xorb),
+    path(f"{_STORE}/v1/shards", xet.shard),
+    path(f"{_STORE}/v2/shards", xet.shard_v2),
     # The specification writes the first, the client asks for the second.
-    path("xet/v1/chunks/default-merkledb/<str:digest>", xet.chunk),
-    path("xet/v1/chunks/default/<str:digest>", xet.chunk),
-    path("xet/v1/telemetry", xet.telemetry),
+    path(f"{_STORE}/v1/chunks/default-merkledb/<str:digest>", xet.chunk),
+    path(f"{_STORE}/v1/chunks/default/<str:digest>", xet.chunk),
+    path(f"{_STORE}/v1/telemetry", xet.telemetry),
     re_path(r"^xet/", identity.unknown),
     path("api/<kind:kind>/<str:name>", identity.without_namespace),
     re_path(r"^api/(?:models|datasets)/[^/]+/(?:revision|tree|paths-info|preupload|commit|commits)/", _NAMELESS),

@@ -1,4 +1,4 @@
-"""The Xet protocol's HTTP face: tokens from the hub, then everything under /xet with such a token.
+"""The Xet protocol's HTTP face: tokens from the hub, then everything under `/xet/{scope}` with such a token.
 
 Source: `openapi/cas.openapi.yaml` of huggingface/xet-core.
 """
@@ -53,7 +53,7 @@ def token(
     repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", _ACTION[right])
     resolve(repository, revision)
     issued, expires = tokens.issue(Access(repository.team_id, repository.pk, right))
-    address = absolute(request, "/xet")
+    address = absolute(request, f"/xet/{tokens.scope_of(repository.team_id)}")
     return JsonResponse(
         {"casUrl": address, "accessToken": issued, "exp": expires},
         headers={
@@ -70,15 +70,15 @@ def token_address(request: HttpRequest, repository: Repository, right: Right, re
     return absolute(request, f"/api/{kind}/{repository.full_name}/xet-{right}-token/{revision}")
 
 
-def _access(request: HttpRequest, right: Right) -> Access:
+def _access(request: HttpRequest, right: Right, scope: str) -> Access:
     scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
-    return tokens.check(sent.strip() if scheme.lower() == "bearer" else "", right)
+    return tokens.check(sent.strip() if scheme.lower() == "bearer" else "", right, scope)
 
 
 @hub_view("GET")
-def reconstruction(request: HttpRequest, digest: str) -> HttpResponseBase:
+def reconstruction(request: HttpRequest, scope: str, digest: str) -> HttpResponseBase:
     """Which chunks make the file, and an address for each range of them."""
-    found = _reconstruction(request, digest)
+    found = _reconstruction(request, scope, digest)
     if found is None:
         return HttpResponse(status=416)
     fetch = {
@@ -97,9 +97,9 @@ def reconstruction(request: HttpRequest, digest: str) -> HttpResponseBase:
 
 
 @hub_view("GET")
-def reconstruction_v2(request: HttpRequest, digest: str) -> HttpResponseBase:
+def reconstruction_v2(request: HttpRequest, scope: str, digest: str) -> HttpResponseBase:
     """The same with one address for several ranges of a xorb, where the store serves several at once."""
-    found = _reconstruction(request, digest)
+    found = _reconstruction(request, scope, digest)
     if found is None:
         return HttpResponse(status=416)
     fetch: dict[str, list[dict[str, Any]]] = {}
@@ -139,9 +139,9 @@ def _terms(found: Reconstruction) -> dict[str, Any]:
     }
 
 
-def _reconstruction(request: HttpRequest, digest: str) -> Reconstruction | None:
+def _reconstruction(request: HttpRequest, scope: str, digest: str) -> Reconstruction | None:
     """None when the range asked for begins behind the file's end."""
-    access = _access(request, Right.READ)
+    access = _access(request, Right.READ, scope)
     from_text(digest)
     file = XetFile.objects.filter(pk=digest).first()
     # Only what a version of this token's repository holds: to anybody else the file does not exist.
@@ -155,8 +155,8 @@ def _reconstruction(request: HttpRequest, digest: str) -> Reconstruction | None:
 
 
 @hub_view("HEAD", "POST")
-def xorb(request: HttpRequest, digest: str) -> HttpResponseBase:
-    access = _access(request, Right.WRITE)
+def xorb(request: HttpRequest, scope: str, digest: str) -> HttpResponseBase:
+    access = _access(request, Right.WRITE, scope)
     if request.method == "HEAD":
         from_text(digest)
         return HttpResponse(status=200 if held_xorbs(access.team_id, [digest]) else 404)
@@ -164,20 +164,20 @@ def xorb(request: HttpRequest, digest: str) -> HttpResponseBase:
 
 
 @hub_view("POST")
-def shard(request: HttpRequest) -> HttpResponseBase:
-    for _ in _registration(request).run():
+def shard(request: HttpRequest, scope: str) -> HttpResponseBase:
+    for _ in _registration(request, scope).run():
         pass
     return JsonResponse({"result": 1})
 
 
 @hub_view("POST")
-def shard_v2(request: HttpRequest) -> HttpResponseBase:
+def shard_v2(request: HttpRequest, scope: str) -> HttpResponseBase:
     """The same with a line of JSON for each step; a failure behind the first line is a line too."""
-    return StreamingHttpResponse(_events(_registration(request)), content_type="application/x-ndjson")
+    return StreamingHttpResponse(_events(_registration(request, scope)), content_type="application/x-ndjson")
 
 
-def _registration(request: HttpRequest) -> ShardRegistration:
-    access = _access(request, Right.WRITE)
+def _registration(request: HttpRequest, scope: str) -> ShardRegistration:
+    access = _access(request, Right.WRITE, scope)
     return ShardRegistration(access.team_id, _whole_body(request, MAX_SHARD, "A shard"))
 
 
@@ -196,10 +196,10 @@ def _line(**event: Any) -> bytes:
 
 
 @hub_view("GET")
-def chunk(request: HttpRequest, digest: str) -> HttpResponseBase:
+def chunk(request: HttpRequest, scope: str, digest: str) -> HttpResponseBase:
     # The protocol would let readers ask. But anybody may read a public repository, and the answer speaks of all that
     # its namespace holds; only uploads have a use for it.
-    access = _access(request, Right.WRITE)
+    access = _access(request, Right.WRITE, scope)
     try:
         answer = deduplication.answer(access.team_id, digest)
     except NotFoundError:
@@ -208,9 +208,9 @@ def chunk(request: HttpRequest, digest: str) -> HttpResponseBase:
 
 
 @hub_view("POST")
-def telemetry(request: HttpRequest) -> HttpResponseBase:
+def telemetry(request: HttpRequest, scope: str) -> HttpResponseBase:
     """A client's account of a transfer; feeds the statistics."""
-    access = _access(request, Right.READ)
+    access = _access(request, Right.READ, scope)
     try:
         # NaN and Infinity, which Python reads and JSON does not know, are dropped like anything else that is no value.
         report = json.loads(_whole_body(request, _MAX_REPORT, "A report"), parse_constant=lambda _: None)

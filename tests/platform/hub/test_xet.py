@@ -19,6 +19,7 @@ from steelyard_contracts.xet.xorbs import Scheme, read_chunks
 from steelyard_platform.storage.models import TransferReport, XetFile, Xorb
 from steelyard_platform.storage.services import object_store
 from steelyard_platform.storage.xet import uploads
+from steelyard_platform.storage.xet.tokens import scope_of
 from tests.support.factories import make_repository, make_team, make_user, token_for
 from tests.support.xet import file_of, layout_of, shard_of, stored_chunk, xorb_of
 
@@ -39,9 +40,15 @@ class Uploader:
         return self.client.get(path, HTTP_AUTHORIZATION=f"Bearer {secret or self.hub_token}")
 
     def send(self, method, path, body=b"", *, right="write", **headers):
-        access = self.token(right).headers["X-Xet-Access-Token"]
+        told = self.token(right).headers
+        access, address = told["X-Xet-Access-Token"], told["X-Xet-Cas-Url"].removeprefix("http://testserver")
         return self.client.generic(
-            method, f"/xet{path}", body, "application/octet-stream", HTTP_AUTHORIZATION=f"Bearer {access}", **headers
+            method,
+            f"{address}{path}",
+            body,
+            "application/octet-stream",
+            HTTP_AUTHORIZATION=f"Bearer {access}",
+            **headers,
         )
 
     def xorb(self, *chunks, scheme=Scheme.NONE):
@@ -285,16 +292,24 @@ def test_tokens_need_the_right_they_are_for(ada, grace):
     reader = ada.token("read").headers["X-Xet-Access-Token"]
     name, body = xorb_of(*CHUNKS)
     for secret, status in [(reader, 403), ("made-up", 401), ("", 401), (ada.hub_token, 401)]:
-        path = f"/xet/v1/xorbs/default/{name}"
+        path = f"/xet/{scope_of(ada.repository.team_id)}/v1/xorbs/default/{name}"
         answer = ada.client.post(path, body, "application/octet-stream", HTTP_AUTHORIZATION=f"Bearer {secret}")
         assert answer.status_code == status
     assert stored_objects() == []
 
 
+def test_each_namespace_has_an_address_of_its_own(ada, grace):
+    theirs = grace.token("read").headers
+    assert theirs["X-Xet-Cas-Url"] != ada.token("read").headers["X-Xet-Cas-Url"]
+    path = f"/xet/{scope_of(ada.repository.team_id)}/v1/reconstructions/{'0' * 64}"
+    answer = ada.client.get(path, HTTP_AUTHORIZATION=f"Bearer {theirs['X-Xet-Access-Token']}")
+    assert answer.status_code == 403
+
+
 def test_tokens_expire(ada):
     access = ada.token("read").headers["X-Xet-Access-Token"]
     with time_machine.travel(timezone.now() + timedelta(hours=1)):
-        path = f"/xet/v1/reconstructions/{'0' * 64}"
+        path = f"/xet/{scope_of(ada.repository.team_id)}/v1/reconstructions/{'0' * 64}"
         answer = ada.client.get(path, HTTP_AUTHORIZATION=f"Bearer {access}")
     assert (answer.status_code, answer.json()["code"]) == (401, "token_expired")
 

@@ -8,11 +8,14 @@ from enum import StrEnum
 from uuid import UUID
 
 from django.core import signing
+from django.utils.crypto import salted_hmac
 
 from steelyard_contracts.errors import AuthenticationError, ForbiddenError, TokenExpiredError
 
 SECONDS = 15 * 60
 _SALT = "steelyard.xet"
+_SCOPE_SALT = "steelyard.xet.scope"
+_SCOPE_LENGTH = 16
 
 
 class Right(StrEnum):
@@ -27,6 +30,16 @@ class Access:
     right: Right
 
 
+def scope_of(team_id: int) -> str:
+    """The part of the store's address that is a namespace's own.
+
+    Clients remember for weeks, by address, what a server has, and refer to it without asking. Each namespace of each
+    installation has another address, so that nobody refers to what another namespace has sent, or a server that was
+    there before.
+    """
+    return salted_hmac(_SCOPE_SALT, str(team_id)).hexdigest()[:_SCOPE_LENGTH]
+
+
 def issue(access: Access) -> tuple[str, int]:
     """(token, when it expires as Unix time)."""
     expires = int(time.time()) + SECONDS
@@ -34,7 +47,7 @@ def issue(access: Access) -> tuple[str, int]:
     return signing.dumps(claims, salt=_SALT), expires
 
 
-def check(token: str, right: Right) -> Access:
+def check(token: str, right: Right, scope: str) -> Access:
     """Raises: AuthenticationError, TokenExpiredError, ForbiddenError."""
     try:
         team_id, repository, granted, expires = signing.loads(token, salt=_SALT)
@@ -42,6 +55,8 @@ def check(token: str, right: Right) -> Access:
         raise AuthenticationError("The token is missing or not valid for the store; ask the hub for one.") from error
     if expires < time.time():
         raise TokenExpiredError("The store's token has expired; ask the hub for a new one.")
+    if scope != scope_of(team_id):
+        raise ForbiddenError("This token is for another namespace's part of the store; ask the hub for one.")
     if right is Right.WRITE and granted != Right.WRITE:
         raise ForbiddenError("This token may read, not write; ask the hub for a write token.")
     return Access(team_id, UUID(repository), Right(granted))

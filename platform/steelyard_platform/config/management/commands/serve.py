@@ -109,6 +109,7 @@ def _compute(port: int) -> Program:
             "STEELYARD_URL": settings.PUBLIC_URL or _local_address(port),
             "STEELYARD_WORKER_TOKEN": _worker_secret(),
             "STEELYARD_WORKER_FOLDER": str(environment.var / "worker"),
+            "HF_XET_CACHE": str(environment.var / "worker" / "xet"),
             "STEELYARD_BROKER_URL": environment.broker_url,
             "STEELYARD_BROKER_FOLDER": str(environment.broker_folder),
         },
