@@ -121,6 +121,16 @@ def show(client: Client, ref: str) -> None:
         out.print(f"  {edge.target} {edge.relation} {edge.source}")
 
 
+@main.command("delete")
+@click.argument("ref")
+@click.confirmation_option(prompt="The version leaves the history for good. Delete it?")
+@_with_client
+def delete_version(client: Client, ref: str) -> None:
+    """Delete the version REF, such as team/model@v3; what only it holds is freed."""
+    client.delete_version(ref)
+    out.print(f"{ref} is deleted.")
+
+
 @main.command()
 @click.argument("dataset")
 @click.argument("output")

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from steelyard.files import Files
 from steelyard.settings import find_credentials
 from steelyard.transport import Transport
-from steelyard_contracts.errors import ConflictError
+from steelyard_contracts.errors import ConflictError, InvalidInputError
 from steelyard_contracts.fleet import DeviceView, ReleaseRequest, ReleaseView, RolloutRequest, RolloutView
 from steelyard_contracts.jobs import (
     EvaluateSpec,
@@ -162,6 +162,13 @@ class Client:
     def versions(self, ref: str | Ref) -> Iterator[Version]:
         """Of every branch, newest first."""
         return (Version.model_validate(item) for item in self._pages(f"{_home(_ref(ref))}/versions"))
+
+    def delete_version(self, ref: str | Ref) -> None:
+        """Takes the version that `ref` names out of the history. Raises: ConflictError while something stands on it."""
+        one = _ref(ref)
+        if one.revision is None:
+            raise InvalidInputError(f"Say which version: {ref}@vN.")
+        self.transport.call("DELETE", f"{_home(one)}/versions/{_segment(one.revision)}", repeatable=False)
 
     # --- names and gates ---------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
 from steelyard_platform.repos.queries import find_repository, search, visible_repositories
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.repos.usage import usage_of
+from steelyard_platform.weights import services as weights
 from steelyard_platform.weights.models import GateRule
 from steelyard_platform.weights.services import (
     add_gate,
@@ -251,6 +252,14 @@ def get_version(request: HttpRequest, kind: Kind, namespace: str, name: str, rev
         lineage=_lineage(version, api_actor(request)),
         splits=summary_of(version) if kind is Kind.DATASETS else None,
     )
+
+
+@router.delete("/{kind}/{namespace}/{name}/versions/{segment:revision}", response={204: None})
+def delete_version(request: HttpRequest, kind: Kind, namespace: str, name: str, revision: str) -> Status[None]:
+    """Takes the version out of the history; its bytes are freed when nothing else holds them."""
+    version = _resolve(_find(request, kind, namespace, name), revision)
+    weights.delete_version(version=version, actor=api_actor(request))
+    return Status(204, None)
 
 
 @router.post("/{kind}/{namespace}/{name}/branches", response={201: BranchRequest})

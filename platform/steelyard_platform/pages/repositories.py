@@ -23,7 +23,7 @@ from steelyard_platform.repos.proposals import PREFIX
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.weights.models import Evaluation, GateRule
-from steelyard_platform.weights.services import promote_version, visible_evaluations, visible_lineage
+from steelyard_platform.weights.services import delete_version, promote_version, visible_evaluations, visible_lineage
 
 _PAGE = 50
 _FILES = 500
@@ -114,7 +114,8 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
         "others": Version.objects.filter(repository=repository).exclude(pk=found.pk).order_by("-number")[:_PAGE],
         "files": tree.entries_at(found).order_by("path")[:12],
         "splits": _splits(repository, found),
-        "may_promote": may(page_actor(request), Action.WRITE, repository.resource),
+        "may_promote": may(actor, Action.WRITE, repository.resource),
+        "may_delete": may(actor, Action.MANAGE, repository.resource),
     }
     return render(request, "repository/version.html", context)
 
@@ -148,6 +149,14 @@ def promote(request: HttpRequest, kind: str, namespace: str, name: str, revision
     alias, reason = request.POST.get("alias", "").strip(), request.POST.get("reason", "").strip()
     promote_version(version=found, alias=alias, reason=reason, actor=page_actor(request))
     return HttpResponseRedirect(f"{repository.page}/versions/{found.label}")
+
+
+@page
+@require_POST
+def delete(request: HttpRequest, kind: str, namespace: str, name: str, revision: str) -> HttpResponseBase:
+    repository = _find(request, kind, namespace, name)
+    delete_version(version=_resolve(repository, revision), actor=page_actor(request))
+    return HttpResponseRedirect(f"{repository.page}/versions")
 
 
 @page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from steelyard_platform.pages import account, fleet, home, jobs, repositories
+from steelyard_platform.pages import account, fleet, home, jobs, repositories, storage
 from steelyard_platform.repos import addresses  # noqa: F401 - registers the converter
 
 _JOB = "jobs/<uuid:job_id>"
@@ -24,6 +24,8 @@ urlpatterns = [
     path(f"{_JOB}/series.json", jobs.series_json),
     path(f"{_JOB}/log.json", jobs.log_json),
     path(f"{_JOB}/cancel", jobs.cancel),
+    path("storage", storage.everything),
+    path("storage/<str:team>", storage.namespace),
     path("fleet", fleet.teams),
     path("fleet/<str:team>", fleet.devices),
     path("fleet/<str:team>/devices", fleet.devices_live),
@@ -43,6 +45,8 @@ for kind, prefix in (
         path(f"{prefix}/versions", repositories.versions, which),
         path(f"{prefix}/versions/<segment:revision>", repositories.version, which),
         path(f"{prefix}/versions/<segment:revision>/promote", repositories.promote, which),
+        path(f"{prefix}/versions/<segment:revision>/delete", repositories.delete, which),
+        path(f"{prefix}/storage", storage.repository, which),
         path(f"{prefix}/compare", repositories.compare_form, which),
         path(f"{prefix}/compare/<str:left>...<str:right>", repositories.compare, which),
         path(f"{prefix}/commit/<str:commit_id>", repositories.commit, which),

@@ -136,6 +136,52 @@ def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
 
 
 @transaction.atomic
+def delete_version(*, version: Version, actor: Actor) -> None:
+    """Takes a version out of its branch's history; those before and after it keep what they hold.
+
+    Raises: ForbiddenError; ConflictError while a name, a branch or a release stands on it.
+    """
+    _refuse_jobs(actor)
+    repository = Repository.objects.select_for_update().get(pk=version.repository_id)
+    demand(actor, Action.MANAGE, repository.resource)
+    if (name := _name_on(version)) is not None:
+        raise ConflictError(f"{name} stands on {version.label}; move or delete that first.")
+    following = Version.objects.filter(branch=version.branch, number__gt=version.number).order_by("number").first()
+    _close_gap(version, following)
+    if following is None:
+        before = Version.objects.filter(branch=version.branch, number__lt=version.number)
+        Branch.objects.filter(pk=version.branch_id).update(head=before.order_by("-number").first())
+    version.children.update(parent=version.parent)
+    try:
+        version.delete()
+    except ProtectedError as error:
+        raise ConflictError(f"{version.label} was released to devices; what they run is kept.") from error
+    audit.record(actor, "delete version", repository.full_name, version=version.label, commit=version.commit_id)
+
+
+def _name_on(version: Version) -> str | None:
+    if (alias := Alias.objects.filter(version=version).first()) is not None:
+        return f"The alias {alias.name!r}"
+    if (tag := Tag.objects.filter(version=version).first()) is not None:
+        return f"The tag {tag.name!r}"
+    if (branch := Branch.objects.filter(base=version).first()) is not None:
+        return f"The branch {branch.name!r}"
+    return None
+
+
+def _close_gap(version: Version, following: Version | None) -> None:
+    """What lived only in the version goes; what it brought begins with its successor, and what it ended ends there."""
+    entries = Entry.objects.filter(branch=version.branch)
+    until = following.number if following else None
+    only_here = entries.filter(added_in=version.number, removed_in=until)
+    touch_blobs_of(only_here)
+    only_here.delete()
+    if until is not None:
+        entries.filter(added_in=version.number).update(added_in=until)
+    entries.filter(removed_in=version.number).update(removed_in=until)
+
+
+@transaction.atomic
 def create_tag(*, repository: Repository, name: str, at: Snapshot, message: str, actor: Actor) -> Tag:
     """Raises: InvalidNameError, ForbiddenError, AlreadyExistsError, RevisionNotFoundError for an empty repository."""
     demand(actor, Action.WRITE, repository.resource)

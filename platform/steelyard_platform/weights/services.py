@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from steelyard_contracts.errors import GateRefusedError, NotFoundError
+from steelyard_contracts.errors import ConflictError, GateRefusedError, NotFoundError
 from steelyard_contracts.jobs import EvaluationReport, LineageReport
 from steelyard_contracts.names import check_reference_name
 from steelyard_platform.accounts import audit
@@ -148,3 +148,16 @@ def measures_of(version: Version | None) -> list[Measured]:
         Measured(row.metrics, row.dataset.repository.full_name, row.dataset.label, row.runtime)
         for row in rows.order_by("-created_at", "-pk")[:_EVALUATIONS_LOOKED_AT]
     ]
+
+
+@transaction.atomic
+def delete_version(*, version: Version, actor: Actor) -> None:
+    """Raises: ForbiddenError; ConflictError while something is named by it, stands on it, or was made from it."""
+    descendants = LineageEdge.objects.filter(source=version).exclude(target=version)
+    if count := descendants.count():
+        raise ConflictError(
+            f"{count} {'version was' if count == 1 else 'versions were'} made from {version.label} or measured on it; "
+            "delete those first, or keep it for their lineage.",
+            descendants=count,
+        )
+    repos.delete_version(version=version, actor=actor)

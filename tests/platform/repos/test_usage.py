@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from steelyard_platform.accounts.models import Team
 from steelyard_platform.repos.models import Repository
-from steelyard_platform.repos.usage import usage_of
+from steelyard_platform.repos.usage import usage_by_repository, usage_by_team, usage_of
 from steelyard_platform.storage.models import Xorb
 from tests.platform.hub.test_xet import CHUNKS, WHOLE, Uploader
 from tests.support.factories import commit_files
@@ -53,3 +54,15 @@ def test_the_api_tells_of_one_of_a_namespace_and_of_all_that_the_caller_may_read
 def test_it_takes_as_many_queries_for_many_as_for_one(ada, django_assert_num_queries):
     with django_assert_num_queries(3):
         usage_of(Repository.objects.all())
+
+
+def test_a_page_of_repositories_or_namespaces_takes_one_query(ada, client, django_assert_num_queries):
+    grace = Uploader(client)
+    grace.push("w.bin", *CHUNKS)
+    with django_assert_num_queries(2):
+        by_repository = usage_by_repository(Repository.objects.all())
+        by_team = usage_by_team(Team.objects.filter(repositories__isnull=False), Repository.objects.all())
+    for one in (by_repository, by_team):
+        assert {used for _, used in one} == {
+            usage_of(Repository.objects.filter(pk=who.repository.pk)) for who in (ada, grace)
+        }
