@@ -17,6 +17,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 from steelyard_contracts.xet.xorbs import MAX_CHUNK
@@ -35,8 +36,23 @@ _LOCAL_HEADER = 30
 _MOST_ENTRIES = 1_000_000
 
 
-def cut_weights(read: Read, size: int) -> list[int] | None:
-    """Where each chunk ends, ascending, the last at `size`; None for a file that is neither safetensors nor a zip.
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where each chunk ends, ascending, the last at the file's end; and which chunks begin a part, by their index."""
+
+    ends: tuple[int, ...]
+    heads: tuple[int, ...]
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """(start, end) of each chunk."""
+        start = 0
+        for end in self.ends:
+            yield start, end
+            start = end
+
+
+def cut_weights(read: Read, size: int) -> Cut | None:
+    """None for a file that is neither safetensors nor a zip.
 
     A file that only looks like one of them is cut somewhere, or not at all: nothing here trusts its header.
     """
@@ -46,12 +62,12 @@ def cut_weights(read: Read, size: int) -> list[int] | None:
         bounds = _entries(read, size)
     elif head[_LENGTH:] == b"{":
         bounds = _tensors(read, size, int.from_bytes(head[:_LENGTH], "little"))
-    return None if bounds is None else _ends(bounds, size)
+    return None if bounds is None else _cut(bounds, size)
 
 
-def cut_evenly(size: int) -> list[int]:
+def cut_evenly(size: int) -> Cut:
     """The same for a file of which nothing is known."""
-    return _ends((), size)
+    return _cut((), size)
 
 
 def _tensors(read: Read, size: int, length: int) -> list[int] | None:
@@ -89,9 +105,10 @@ def _entries(read: Read, size: int) -> list[int] | None:
     return bounds
 
 
-def _ends(bounds: Iterable[int], size: int) -> list[int]:
+def _cut(bounds: Iterable[int], size: int) -> Cut:
     """Cuts each part every 128 KiB; `opened` is where a run of tiny parts began."""
     ends: list[int] = []
+    heads: list[int] = []
     opened = 0
     for start, end in pairwise(sorted({0, size, *(bound for bound in bounds if 0 < bound < size)})):
         tiny = end - start < _TINY
@@ -99,19 +116,12 @@ def _ends(bounds: Iterable[int], size: int) -> list[int]:
             ends.append(start)
             opened = start
         if not tiny:
+            heads.append(len(ends))
             ends += [*range(start + MAX_CHUNK, end, MAX_CHUNK), end]
             opened = end
     if opened < size:
         ends.append(size)
-    return ends
-
-
-def spans(ends: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """(start, end) of each chunk."""
-    start = 0
-    for end in ends:
-        yield start, end
-        start = end
+    return Cut(tuple(ends), tuple(heads))
 
 
 class _Seekable(io.RawIOBase):

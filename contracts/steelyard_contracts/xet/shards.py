@@ -12,7 +12,7 @@ ignored.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from steelyard_contracts.errors import InvalidInputError
@@ -26,6 +26,7 @@ _HEADER = struct.Struct("<32sQQ")
 _RECORD = struct.Struct("<32sIIII")
 _FOOTER = struct.Struct("<9Q32s2Q6Q4Q")
 _FOOTER_VERSION = 1
+_KEY = 9  # the key's place in it
 _BOOKEND = b"\xff" * SIZE
 _WITH_PROOFS = 1 << 31
 _WITH_SHA256 = 1 << 30
@@ -130,9 +131,13 @@ def _xorb(records: _Records, head: tuple[bytes, int, int, int, int]) -> XorbReco
     return XorbRecord(digest, chunks, tuple(chunk for chunk, _, _, flags, _ in rows if flags & _CANDIDATE))
 
 
-def serialize(files: Iterable[FileRecord] = (), xorbs: Iterable[tuple[bytes, Layout]] = ()) -> bytes:
-    """A shard to upload: no footer."""
-    return b"".join([_HEADER.pack(_TAG, _VERSION, 0), *_file_records(files), *_xorb_records(xorbs, None)])
+def serialize(
+    files: Iterable[FileRecord] = (),
+    xorbs: Iterable[tuple[bytes, Layout]] = (),
+    candidates: Collection[bytes] = frozenset(),
+) -> bytes:
+    """A shard to upload: no footer. `candidates`: chunks of the xorbs that the server is to find them by."""
+    return b"".join([_HEADER.pack(_TAG, _VERSION, 0), *_file_records(files), *_xorb_records(xorbs, None, candidates)])
 
 
 def _file_records(files: Iterable[FileRecord]) -> Iterable[bytes]:
@@ -149,15 +154,29 @@ def _file_records(files: Iterable[FileRecord]) -> Iterable[bytes]:
     yield _RECORD.pack(_BOOKEND, 0, 0, 0, 0)
 
 
-def _xorb_records(xorbs: Iterable[tuple[bytes, Layout]], key: bytes | None) -> Iterable[bytes]:
+def _xorb_records(
+    xorbs: Iterable[tuple[bytes, Layout]], key: bytes | None, candidates: Collection[bytes] = frozenset()
+) -> Iterable[bytes]:
     for digest, layout in xorbs:
         yield _RECORD.pack(digest, 0, len(layout), layout.length, layout.stored)
         position = 0
         for chunk in layout.chunks:
             shown = keyed(chunk.digest, key) if key else chunk.digest
-            yield _RECORD.pack(shown, position, chunk.length, 0, 0)
+            flags = _CANDIDATE if chunk.digest in candidates else 0
+            yield _RECORD.pack(shown, position, chunk.length, flags, 0)
             position += chunk.length
     yield _RECORD.pack(_BOOKEND, 0, 0, 0, 0)
+
+
+def parse_answer(data: bytes) -> tuple[bytes, tuple[XorbRecord, ...]]:
+    """The answer to a deduplication query: the key, and xorbs whose chunks are shown under it.
+
+    Raises: InvalidInputError.
+    """
+    if len(data) < _HEADER.size + _FOOTER.size:
+        raise InvalidInputError("The answer is shorter than its header and footer.")
+    key = _FOOTER.unpack(data[-_FOOTER.size :])[_KEY]
+    return key, parse(data).xorbs
 
 
 def serialize_answer(xorbs: Iterable[tuple[bytes, Layout]], *, key: bytes, created: int, expires: int) -> bytes:

@@ -18,9 +18,9 @@ from django.utils import timezone
 from steelyard_contracts.digests import checked, git_blob_hasher, git_blob_id, sha256_of
 from steelyard_contracts.errors import BlobMissingError, DigestMismatchError
 from steelyard_platform.accounts.models import Team
-from steelyard_platform.repos.models import Blob, BlobHolder, Repository
+from steelyard_platform.repos.models import Blob, BlobHolder, Repository, WholeFile
 from steelyard_platform.storage.batches import SIZE, batches, lock
-from steelyard_platform.storage.garbage import spare
+from steelyard_platform.storage.garbage import doom, spare
 from steelyard_platform.storage.models import XetFile
 from steelyard_platform.storage.objects import CHUNK, ObjectExistsError, ObjectMissingError
 from steelyard_platform.storage.services import object_store
@@ -177,6 +177,9 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
         )
         if created:
             spare(target)
+            WholeFile.objects.create(blob=blob)
+        elif blob.object_key != target:
+            doom([(target, size)])  # it is stored by chunks already
         note_holder(repository.team, [sha256])
     return blob
 

@@ -155,6 +155,17 @@ class Blob(models.Model):
         return self.sha256[:12]
 
 
+class WholeFile(models.Model):
+    """A blob that came whole and waits to be stored by chunks: see `conversion`."""
+
+    blob = models.OneToOneField(Blob, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    claimed_until = models.DateTimeField(default=timezone.now, db_index=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.blob_id[:12]} waits"
+
+
 class BlobHolder(models.Model):
     """Proof that a team has sent these bytes. Naming a digest alone gives nobody its content."""
 

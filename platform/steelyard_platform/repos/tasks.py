@@ -1,4 +1,4 @@
-"""The light job that frees what no version holds any more."""
+"""The light jobs that look after what is stored."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.conf import settings
 
+from steelyard_platform.repos.conversion import convert_waiting
 from steelyard_platform.repos.garbage import collect_garbage
 
 _log = logging.getLogger(__name__)
@@ -17,3 +18,9 @@ _log = logging.getLogger(__name__)
 def collect() -> None:
     found = collect_garbage(timedelta(hours=settings.ENVIRONMENT.garbage_grace_hours))
     _log.info("collected garbage: %s", found)
+
+
+@shared_task(name="steelyard.convert_files", ignore_result=True)
+def convert() -> None:
+    if count := convert_waiting():
+        _log.info("stored %d whole files by chunks", count)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
 
 from steelyard_contracts.errors import UnavailableError
 from steelyard_platform.storage.batches import pages_of_keys
@@ -54,15 +55,16 @@ def spare(key: str) -> None:
         raise removed_meanwhile() from error
 
 
-def doom(objects: Iterable[tuple[str, int]]) -> None:
-    """(key, size) of objects whose rows the same transaction deletes."""
-    rows = (DoomedObject(key=key, size=size) for key, size in objects)
+def doom(objects: Iterable[tuple[str, int]], *, after: timedelta = timedelta()) -> None:
+    """(key, size) of objects whose rows the same transaction deletes. They stay for `after`, for who reads them now."""
+    due = timezone.now() + after
+    rows = (DoomedObject(key=key, size=size, due_at=due) for key, size in objects)
     DoomedObject.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def sweep(freed: Freed) -> None:
-    """Deletes every doomed object."""
-    for keys in pages_of_keys(DoomedObject.objects.all()):
+    """Deletes every doomed object that is due."""
+    for keys in pages_of_keys(DoomedObject.objects.filter(due_at__lte=timezone.now())):
         for key in keys:
             _delete(key, freed)
 

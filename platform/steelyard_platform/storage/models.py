@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils import timezone
 
 from steelyard_platform.accounts.models import Team
 
@@ -101,6 +102,7 @@ class DoomedObject(models.Model):
 
     key = models.CharField(max_length=200, primary_key=True)
     size = models.PositiveBigIntegerField()
+    due_at = models.DateTimeField(default=timezone.now)  # readers that were sent to it may need it until then
 
     def __str__(self) -> str:
         return self.key

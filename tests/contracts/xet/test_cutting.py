@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from steelyard_contracts.xet.cutting import VERSION, cut_evenly, cut_weights, spans
+from steelyard_contracts.xet.cutting import VERSION, cut_evenly, cut_weights
 from steelyard_contracts.xet.xorbs import MAX_CHUNK
 
 SIZES = {"stem": 300_000, "bias": 400, "scale": 128, "body": 700_000, "norm": 20_000, "head": 40_000}
@@ -48,9 +48,9 @@ def cut(data):
 
 
 def pieces(data):
-    ends = cut(data)
-    assert ends is not None
-    return {data[start:end] for start, end in spans(ends)}
+    found = cut(data)
+    assert found is not None
+    return {data[start:end] for start, end in found.spans()}
 
 
 def new_bytes(data, before):
@@ -75,11 +75,13 @@ def test_a_checkpoint_finds_the_tensors_of_its_safetensors_twin():
 
 def test_the_cut_of_a_version_does_not_change():
     assert VERSION == 1
-    ends = cut(safetensors(tensors()))
+    found = cut(safetensors(tensors()))
+    assert found is not None
     header = 8 + len(safetensors(tensors())) - 8 - sum(SIZES.values())
     stem = [header + 131072, header + 262144, header + 300000]
     body = [stem[-1] + 528 + end for end in (131072, 262144, 393216, 524288, 655360, 700000)]
-    assert ends == [header, *stem, stem[-1] + 528, *body, body[-1] + 20000, body[-1] + 60000]
+    assert found.ends == (header, *stem, stem[-1] + 528, *body, body[-1] + 20000, body[-1] + 60000)
+    assert found.heads == (1, 5, 11, 12)  # stem, body, norm and head; the header, the bias and the scale are tiny
 
 
 def test_compressed_entries_and_other_files_are_not_weights():
@@ -90,8 +92,9 @@ def test_compressed_entries_and_other_files_are_not_weights():
     assert cut(packed) == cut_evenly(len(packed))
 
 
-def is_a_cut(ends, size):
-    lengths = [end - start for start, end in spans(ends)]
+def is_a_cut(found, size):
+    lengths = [end - start for start, end in found.spans()]
+    assert all(0 <= head < len(lengths) for head in found.heads)
     return sum(lengths) == size and all(0 < length <= MAX_CHUNK for length in lengths)
 
 
@@ -110,8 +113,8 @@ def test_an_even_cut_covers_the_file(size):
 def test_a_header_that_lies_still_gives_a_cut(offsets, tail):
     header = json.dumps({str(number): {"data_offsets": one} for number, one in enumerate(offsets)}).encode()
     data = len(header).to_bytes(8, "little") + header + bytes(tail)
-    ends = cut(data)
-    assert ends is None or is_a_cut(ends, len(data))
+    found = cut(data)
+    assert found is None or is_a_cut(found, len(data))
 
 
 WHOLE = (checkpoint(tensors()), safetensors(tensors()))
@@ -124,5 +127,5 @@ def test_damaged_files_are_cut_or_left_alone(data, at, new):
     for whole in WHOLE:
         broken = whole[: at % len(whole)] + new + whole[at % len(whole) + len(new) :]
         for one in (broken, whole[: at % len(whole)], data):
-            ends = cut(one)
-            assert ends is None or is_a_cut(ends, len(one))
+            found = cut(one)
+            assert found is None or is_a_cut(found, len(one))
