@@ -108,7 +108,7 @@ class Client:
 
     def __init__(self, url: str, token: str, *, quiet: bool = False) -> None:
         self.transport = Transport(url, token)
-        self.files = Files(url, token, quiet=quiet)
+        self.files = Files(self.transport, quiet=quiet)
 
     def __enter__(self) -> Self:
         return self

@@ -1,37 +1,39 @@
-"""Files travel by the Hub's protocol, through the same `huggingface_hub` client that everybody uses."""
+"""Files of a version, up and down.
+
+Weights go the fast way (`steelyard.transfer`); what it does not take goes by the Hub's own client. Both speak the
+server's one protocol, so that what either sends the other reads.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from steelyard.transport import CHUNK
-from steelyard_contracts.errors import (
-    DigestMismatchError,
-    EntryNotFoundError,
-    ForbiddenError,
-    InvalidInputError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-    SteelyardError,
-    UnavailableError,
-)
-from steelyard_contracts.refs import DEFAULT_REVISION, Ref
+from steelyard.commits import Large, commit, large_files
+from steelyard.hub_client import HubClient
+from steelyard.progress import byte_progress
+from steelyard.transfer.fetching import fetch_file
+from steelyard.transfer.sending import send_weights
+from steelyard.transfer.store import ChunkStore
+from steelyard.transport import Transport
+from steelyard_contracts.errors import InvalidInputError
+from steelyard_contracts.names import check_file_path
+from steelyard_contracts.refs import Ref
 
-if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-_IGNORED = [".git/**", "**/.git/**", ".cache/**", "**/__pycache__/**", ".DS_Store", "**/.DS_Store"]
+_LEFT_OUT = frozenset({".git", ".cache", "__pycache__", ".DS_Store"})
+# Below this size a file is not worth a question of its own.
+_WORTH_IT = 1024 * 1024
 
 
 class Files:
     """Push and pull, for one server and token. `quiet` shows no progress bars."""
 
-    def __init__(self, url: str, token: str, *, quiet: bool = False) -> None:
-        self._url = url
-        self._token = token
+    def __init__(self, transport: Transport, *, quiet: bool = False) -> None:
+        self._transport = transport
+        self._hub = HubClient(transport.url, transport.token, quiet=quiet)
         self._quiet = quiet
 
     def push(self, source: Path, ref: Ref, *, message: str = "", path_in_repository: str = "") -> str:
@@ -39,22 +41,20 @@ class Files:
 
         Raises: InvalidInputError for a source that is not there, and the server's errors.
         """
-        if not source.exists():
-            raise InvalidInputError(f"{source} does not exist.", source=str(source))
-        common: dict[str, Any] = {
-            "repo_id": ref.repository,
-            "repo_type": str(ref.kind),
-            "revision": ref.revision_or_default,
-            "commit_message": message or f"Push {source.name}",
-        }
-        api = self._api()
-        with _border():
-            if source.is_dir():
-                # One push is one version. The client's own `upload_folder` cuts larger folders into several commits.
-                done = api.create_commit(operations=_additions(source, path_in_repository), **common)
-            else:
-                done = api.upload_file(path_or_fileobj=source, path_in_repo=path_in_repository or source.name, **common)
-        return str(done.oid)
+        files = _files_of(source, path_in_repository)
+        large = large_files(self._transport, ref, files)
+        sent = self._send(ref, {path: files[path] for path in large})
+        small = {path: file for path, file in files.items() if path not in sent}
+        return commit(self._transport, ref, message=message or f"Push {source.name}", small=small, large=sent)
+
+    def _send(self, ref: Ref, files: dict[str, Path]) -> dict[str, Large]:
+        store = ChunkStore(self._transport, ref, "write")
+        with byte_progress("sending weights", quiet=self._quiet) as report:
+            registered = send_weights(store, files, revision=ref.revision_or_default, report=report)
+        sent = {path: Large(one.sha256, one.size) for path, one in registered.items()}
+        if others := {path: file for path, file in files.items() if path not in sent}:
+            sent |= self._hub.upload(ref, others)
+        return sent
 
     def pull(
         self,
@@ -69,112 +69,63 @@ class Files:
 
         Raises: the server's errors.
         """
-        api = self._api()
-        with _border():
-            folder = api.snapshot_download(
-                repo_id=ref.repository,
-                repo_type=str(ref.kind),
-                revision=ref.revision or DEFAULT_REVISION,
-                local_dir=target,
-                cache_dir=cache,
-                allow_patterns=patterns,
-                max_workers=at_once,
-            )
-            self._verify(api, ref, Path(str(folder)))
-        return Path(str(folder))
+        if target is None:
+            return self._hub.download(ref, target=None, patterns=patterns, cache=cache, at_once=at_once)
+        ref = ref.at(self._commit_of(ref))  # a branch may move meanwhile
+        wanted = [one for one in self._listed(ref) if _matches(one.path, patterns)]
+        by_chunks = [one for one in wanted if one.xet and one.size >= _WORTH_IT]
+        if len(by_chunks) < len(wanted):
+            paths = [one.path for one in by_chunks]
+            self._hub.download(ref, target=target, patterns=patterns, but=paths, at_once=at_once)
+        self._fetch(ref, target, by_chunks)
+        return target
 
-    def _verify(self, api: HfApi, ref: Ref, folder: Path) -> None:
-        """Holds what lies on disk against the version's digests; the client itself compares sizes only.
+    def _fetch(self, ref: Ref, target: Path, files: list[_Listed]) -> None:
+        store = ChunkStore(self._transport, ref, "read")
+        for one in files:
+            path = target / check_file_path(one.path)
+            if not path.resolve().is_relative_to(target.resolve()):
+                raise InvalidInputError(f"{path} leads out of {target} by a link; remove the link, then pull again.")
+            with byte_progress(one.path, quiet=self._quiet) as report:
+                fetch_file(self._transport, store, one.xet, path, report=report)
 
-        Raises: DigestMismatchError; the damaged file is removed, so that pulling again fetches it.
-        """
-        from huggingface_hub.hf_api import RepoFile
+    def _commit_of(self, ref: Ref) -> str:
+        return str(self._transport.call("GET", f"{_home(ref)}/revision/{_revision(ref)}")["sha"])
 
-        items = api.list_repo_tree(
-            ref.repository, recursive=True, revision=ref.revision_or_default, repo_type=str(ref.kind)
-        )
-        for item in items:
-            path = folder / item.path
-            if not isinstance(item, RepoFile) or not path.exists():
-                continue
-            found = _digest(path, "sha256") if item.lfs else _digest(path, "sha1", b"blob %d\0" % path.stat().st_size)
-            expected = item.lfs.sha256 if item.lfs else item.blob_id
-            if found != expected:
-                path.resolve().unlink()
-                path.unlink(missing_ok=True)
-                raise DigestMismatchError(f"{item.path} was damaged on its way or on disk; pull again.", path=item.path)
-
-    def _api(self) -> HfApi:
-        from huggingface_hub import HfApi, constants
-        from huggingface_hub.utils.tqdm import disable_progress_bars
-
-        # The client reads its environment when it is first imported, which may be long ago (transformers imports it),
-        # so it is told here.
-        constants.HF_HUB_DISABLE_TELEMETRY = True
-        # It would advise, at every larger folder, to use another of its commands.
-        logging.getLogger("huggingface_hub.hf_api").setLevel(logging.ERROR)
-
-        if self._quiet:
-            disable_progress_bars()
-        return HfApi(endpoint=self._url, token=self._token, library_name="steelyard")
+    def _listed(self, ref: Ref) -> Iterator[_Listed]:
+        for item in self._transport.pages(f"{_home(ref)}/tree/{_revision(ref)}", recursive="true"):
+            if item["type"] == "file":
+                yield _Listed(item["path"], item["size"], item.get("xetHash") or "")
 
 
-def _additions(folder: Path, path_in_repository: str) -> list[CommitOperationAdd]:
-    from huggingface_hub import CommitOperationAdd
-    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]  # public, but not marked so
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A file of a version. `xet`: what it is fetched by, when it is stored by chunks."""
 
+    path: str
+    size: int
+    xet: str
+
+
+def _files_of(source: Path, path_in_repository: str) -> dict[str, Path]:
+    """What is pushed, by its path in the repository."""
+    if not source.exists():
+        raise InvalidInputError(f"{source} does not exist.", source=str(source))
+    if not source.is_dir():
+        return {path_in_repository or source.name: source}
     prefix = f"{path_in_repository.strip('/')}/" if path_in_repository else ""
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    kept = filter_repo_objects(files, ignore_patterns=_IGNORED)
-    return [CommitOperationAdd(prefix + path, folder / path) for path in kept]
+    found = ((path.relative_to(source), path) for path in sorted(source.rglob("*")) if path.is_file())
+    return {prefix + inside.as_posix(): path for inside, path in found if not _LEFT_OUT.intersection(inside.parts)}
 
 
-class _border:  # noqa: N801 - used as a statement
-    """The Hub client's errors become ours here, and nowhere else."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, SteelyardError):
-            ours = _ours(error)
-            if ours is not error:
-                raise ours from error
+def _matches(path: str, patterns: list[str] | None) -> bool:
+    """As the Hub's client reads patterns: a folder stands for all that is in it."""
+    return patterns is None or any(fnmatch(path, f"{one}*" if one.endswith("/") else one) for one in patterns)
 
 
-def _digest(path: Path, algorithm: str, head: bytes = b"") -> str:
-    """Of a file, streamed; git's blob ids begin with a head that names the size."""
-    digest = hashlib.new(algorithm, head, usedforsecurity=algorithm != "sha1")
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _home(ref: Ref) -> str:
+    return f"/api/{ref.kind.plural}/{ref.repository}"
 
 
-def _ours(error: Exception) -> Exception:
-    import httpx2
-    from huggingface_hub import errors
-
-    table: list[tuple[type[Exception], type[SteelyardError]]] = [
-        (errors.RevisionNotFoundError, RevisionNotFoundError),
-        (errors.EntryNotFoundError, EntryNotFoundError),
-        (errors.RepositoryNotFoundError, RepositoryNotFoundError),
-        (errors.BadRequestError, InvalidInputError),
-        (errors.HFValidationError, InvalidInputError),
-        (errors.LocalEntryNotFoundError, UnavailableError),
-        (httpx2.TransportError, UnavailableError),
-    ]
-    for theirs, ours in table:
-        if isinstance(error, theirs):
-            return ours(_sentence(error))
-    if isinstance(error, errors.HfHubHTTPError):
-        status = error.response.status_code
-        return (ForbiddenError if status in {401, 403} else SteelyardError)(_sentence(error))
-    return error
-
-
-def _sentence(error: Exception) -> str:
-    """The server's own sentence where there is one."""
-    response = getattr(error, "response", None)
-    said = response.headers.get("X-Error-Message") if response is not None else None
-    return str(said or error)
+def _revision(ref: Ref) -> str:
+    return quote(ref.revision_or_default, safe="")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import random
+import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -12,9 +14,11 @@ from typing import Any, BinaryIO, TypeVar
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from steelyard_contracts.errors import ErrorBody, SteelyardError, UnavailableError, error_from_body
+from steelyard_contracts.errors import ErrorBody, NotFoundError, SteelyardError, UnavailableError, error_from_body
 
 Answer = TypeVar("Answer", bound=BaseModel)
+Result = TypeVar("Result")
+Block = bytes | memoryview
 
 CHUNK = 1024 * 1024
 _TIMEOUT = httpx2.Timeout(60, connect=10)
@@ -35,10 +39,13 @@ class Transport:
     def __init__(self, url: str, token: str | None, *, patience: float = 30) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.url = url.rstrip("/")
+        self.token = token
         self.patience = patience
         # A bare client for addresses that are their own credential: the token must not travel there.
-        self._bare = httpx2.Client(timeout=_TIMEOUT)
-        self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, follow_redirects=True)
+        self._bare = httpx2.Client(timeout=_TIMEOUT, verify=_certificates())
+        self._http = httpx2.Client(
+            base_url=self.url, headers=headers, timeout=_TIMEOUT, follow_redirects=True, verify=_certificates()
+        )
 
     def close(self) -> None:
         self._http.close()
@@ -75,6 +82,84 @@ class Transport:
     ) -> Answer:
         return model.model_validate(self.call("POST", path, body=body, repeatable=repeatable))
 
+    def pages(self, path: str, **query: str) -> Iterator[Any]:
+        """The items of a list whose answers link to the next page. Raises: SteelyardError."""
+        following: str | None = path
+        while following:
+
+            def once(address: str = following, asked: dict[str, str] = query) -> httpx2.Response:
+                response = self._http.get(address, params=asked)
+                _raise_for(response)
+                return response
+
+            response = self.repeat(once)
+            yield from response.json()
+            following, query = response.links.get("next", {}).get("url"), {}
+
+    def send_lines(self, path: str, lines: Callable[[], Iterator[bytes]]) -> Any:
+        """POSTs a stream of JSON lines, made anew for each try. Raises: SteelyardError."""
+
+        def once() -> Any:
+            response = self._http.post(path, content=lines(), headers={"Content-Type": "application/x-ndjson"})
+            _raise_for(response)
+            return response.json()
+
+        return self.repeat(once)
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        body: bytes | Callable[[], Iterable[Block]] = b"",
+        *,
+        size: int | None = None,
+        headers: dict[str, str],
+    ) -> bytes:
+        """A request with its own credential, tried again until it was delivered: only for what may be repeated.
+
+        Args:
+            method: of HTTP.
+            url: whole.
+            body: bytes, or what makes a body of `size` bytes anew for each try.
+            size: of a body that is made.
+            headers: with the credential.
+
+        Raises:
+            SteelyardError: as the server said; UnavailableError.
+        """
+        sent = headers if size is None else {**headers, "Content-Length": str(size)}
+
+        def once() -> bytes:
+            response = self._bare.request(method, url, content=body() if callable(body) else body, headers=sent)
+            _raise_for(response)
+            return bytes(response.content)
+
+        return self.repeat(once)
+
+    def repeat(self, attempt: Callable[[], Result]) -> Result:
+        """Does it again, for as long as the patience lasts, while the server cannot be reached.
+
+        Raises: SteelyardError.
+        """
+        deadline = time.monotonic() + self.patience
+        for pause in _pauses():
+            try:
+                return attempt()
+            except (httpx2.TransportError, UnavailableError) as error:
+                if time.monotonic() + pause > deadline:
+                    raise self._unreachable(error) from error
+            time.sleep(pause)
+        raise AssertionError  # the pauses never end
+
+    @contextmanager
+    def range(self, url: str, start: int, end: int) -> Iterator[Iterator[bytes]]:
+        """Bytes `start` to `end - 1` at an address that is its own credential."""
+        with self._bare.stream("GET", url, headers={"Range": f"bytes={start}-{end - 1}"}) as response:
+            if response.status_code >= httpx2.codes.BAD_REQUEST:
+                response.read()
+            _raise_for(response)
+            yield response.iter_raw(CHUNK)
+
     def put_file(self, url: str, path: Path) -> None:
         """PUTs a file to an address that is its own credential. Raises: UnavailableError."""
         for pause in _pauses():
@@ -109,6 +194,13 @@ class Transport:
         return UnavailableError(f"{self.url} cannot be reached ({error or type(error).__name__}). Is it running?")
 
 
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Read once in a process: it takes longer than many a whole request."""
+    context: ssl.SSLContext = httpx2.create_ssl_context()
+    return context
+
+
 def _pauses() -> Iterator[float]:
     """Seconds between tries: doubling, with a little chance so that many clients do not return at once."""
     pause = 0.25
@@ -125,6 +217,8 @@ def _raise_for(response: httpx2.Response) -> None:
         raise error_from_body(ErrorBody.model_validate_json(response.content))
     except ValidationError:
         text = f"{response.request.url.copy_with(query=None)} answered {response.status_code}."
+    if response.status_code == httpx2.codes.NOT_FOUND:
+        raise NotFoundError(text)
     if response.status_code in _TRY_AGAIN:
         raise UnavailableError(text)
     raise SteelyardError(text)

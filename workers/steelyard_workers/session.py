@@ -54,7 +54,7 @@ class JobSession:
     def __init__(self, claim: Claim, url: str, folder: Path) -> None:
         self.claim = claim
         self._transport = Transport(url, claim.token, patience=max(claim.lease_seconds, 60))
-        self._files = Files(url, claim.token, quiet=True)
+        self._files = Files(self._transport, quiet=True)
         self._cache = folder / "cache"
         self.scratch = scratch_folder(folder, claim)
         self._home = f"/api/v1/jobs/{claim.id}"

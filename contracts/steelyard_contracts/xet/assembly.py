@@ -59,12 +59,6 @@ class Assembly:
     xorbs: tuple[NewXorb, ...]
 
 
-def chunk_header(length: int) -> bytes:
-    """Stands before a chunk that is stored as it is."""
-    size = length.to_bytes(3, "little")
-    return b"\0" + size + b"\0" + size
-
-
 def assemble(pieces: Sequence[Piece], known: Mapping[bytes, Place]) -> Assembly:
     """`known`: chunks that the server has, by their hash. A chunk that repeats in the file is sent once."""
     xorbs = tuple(_pack(pieces, known))

@@ -52,7 +52,7 @@ class Cut:
 
 
 def cut_weights(read: Read, size: int) -> Cut | None:
-    """None for a file that is neither safetensors nor a zip.
+    """None for a file that is neither safetensors nor a zip with entries that are not compressed.
 
     A file that only looks like one of them is cut somewhere, or not at all: nothing here trusts its header.
     """
@@ -102,7 +102,7 @@ def _entries(read: Read, size: int) -> list[int] | None:
                 + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
             )
             bounds += [start, start + info.file_size]
-    return bounds
+    return bounds or None
 
 
 def _cut(bounds: Iterable[int], size: int) -> Cut:

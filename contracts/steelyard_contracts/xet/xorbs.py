@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 import lz4.frame
 
@@ -103,8 +104,12 @@ def parse_header(header: bytes) -> ChunkHeader:
     return ChunkHeader(Scheme(scheme), stored, length)
 
 
-def decompress(header: ChunkHeader, stored: bytes) -> bytes:
-    """The chunk's content. Never makes more than the header announces. Raises: InvalidInputError."""
+def decompress(header: ChunkHeader, stored: bytes | memoryview) -> bytes | memoryview:
+    """The chunk's content, not copied if it is stored as it is. Never makes more than the header announces.
+
+    Raises:
+        InvalidInputError: it is not what the header announces.
+    """
     match header.scheme:
         case Scheme.NONE:
             return stored
@@ -114,7 +119,7 @@ def decompress(header: ChunkHeader, stored: bytes) -> bytes:
             return _ungroup(_unlz4(stored, header.length))
 
 
-def _unlz4(stored: bytes, length: int) -> bytes:
+def _unlz4(stored: bytes | memoryview, length: int) -> bytes:
     decompressor = lz4.frame.LZ4FrameDecompressor()
     try:
         data: bytes = decompressor.decompress(stored, max_length=length + 1)
@@ -135,13 +140,10 @@ def _ungroup(grouped: bytes) -> bytes:
     return bytes(data)
 
 
-def serialize(chunks: Iterable[bytes]) -> bytes:
-    """A xorb of uncompressed chunks."""
-    parts: list[bytes] = []
-    for data in chunks:
-        size = len(data).to_bytes(3, "little")
-        parts += [b"\0", size, b"\0", size, data]
-    return b"".join(parts)
+def chunk_header(length: int) -> bytes:
+    """Stands before a chunk that is stored as it is."""
+    size = length.to_bytes(3, "little")
+    return b"\0" + size + b"\0" + size
 
 
 class XorbReader:
@@ -160,7 +162,7 @@ class XorbReader:
         self._end = self._length = 0
 
     def read(self, body: Iterable[bytes]) -> Iterator[bytes]:
-        pending = bytearray()
+        pending = b""
         in_footer = False
         total = 0
         for block in body:
@@ -170,35 +172,32 @@ class XorbReader:
             if in_footer:
                 continue
             pending += block
-            whole, in_footer = self._take(pending)
-            if whole:
-                yield whole
+            taken, in_footer = self._take(memoryview(pending))
+            if taken:
+                yield pending[:taken]
+                pending = pending[taken:]
         if pending and not in_footer:
             raise InvalidInputError("The xorb breaks off in the middle of a chunk.")
         if not self._chunks:
             raise InvalidInputError("The xorb holds no chunk.")
         self.layout = Layout(tuple(self._chunks))
 
-    def _take(self, pending: bytearray) -> tuple[bytes, bool]:
-        """Takes all whole chunks off the front. Returns them, and whether the footer begins behind them."""
+    def _take(self, pending: memoryview) -> tuple[int, bool]:
+        """Notes all whole chunks at the front. Returns where they end, and whether the footer begins there."""
         position = 0
-        in_footer = False
         while len(pending) - position >= HEADER:
             head = bytes(pending[position : position + HEADER])
             if head.startswith(_FOOTER):
-                in_footer = True
-                break
+                return position, True
             header = parse_header(head)
             end = position + HEADER + header.stored
             if end > len(pending):
                 break
-            self._note(header, bytes(pending[position + HEADER : end]))
+            self._note(header, pending[position + HEADER : end])
             position = end
-        whole = bytes(pending[:position])
-        del pending[:position]
-        return whole, in_footer
+        return position, False
 
-    def _note(self, header: ChunkHeader, stored: bytes) -> None:
+    def _note(self, header: ChunkHeader, stored: memoryview) -> None:
         data = decompress(header, stored)
         self._end += HEADER + header.stored
         self._length += header.length
@@ -207,27 +206,38 @@ class XorbReader:
             raise InvalidInputError(f"A xorb holds at most {MAX_CHUNKS} chunks and {MAX_CONTENT} bytes.")
 
 
-def read_chunks(stored: Iterable[bytes], expected: Iterable[Chunk]) -> Iterator[bytes]:
+class Expected(Protocol):
+    """What is to be known of a chunk to check it."""
+
+    @property
+    def digest(self) -> bytes: ...
+    @property
+    def length(self) -> int: ...
+
+
+def read_chunks(stored: Iterable[bytes], expected: Iterable[Expected]) -> Iterator[bytes | memoryview]:
     """The contents of these chunks from their stored bytes, each checked against its hash.
 
     Raises:
         InvalidInputError: the stored bytes are damaged.
     """
-    source, pending = iter(stored), bytearray()
+    source, pending = iter(stored), memoryview(b"")
     for chunk in expected:
-        _fill(pending, source, HEADER)
+        pending = _filled(pending, source, HEADER)
         header = parse_header(bytes(pending[:HEADER]))
-        _fill(pending, source, HEADER + header.stored)
-        data = decompress(header, bytes(pending[HEADER : HEADER + header.stored]))
-        del pending[: HEADER + header.stored]
+        end = HEADER + header.stored
+        pending = _filled(pending, source, end)
+        data = decompress(header, pending[HEADER:end])
         if len(data) != chunk.length or chunk_hash(data) != chunk.digest:
             raise InvalidInputError("A stored chunk is damaged.")
         yield data
+        pending = pending[end:]
 
 
-def _fill(pending: bytearray, source: Iterator[bytes], wanted: int) -> None:
+def _filled(pending: memoryview, source: Iterator[bytes], wanted: int) -> memoryview:
     while len(pending) < wanted:
         block = next(source, b"")
         if not block:
             raise InvalidInputError("A stored xorb breaks off.")
-        pending += block
+        pending = memoryview(b"".join((pending, block)))
+    return pending

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from django.urls import path, re_path, register_converter
 
-from steelyard_platform.hub import commits, identity, lfs, listing, references, repositories, resolve, trees, xet
+from steelyard_platform.hub import (
+    chunks,
+    commits,
+    identity,
+    lfs,
+    listing,
+    references,
+    repositories,
+    resolve,
+    trees,
+    xet,
+)
 from steelyard_platform.hub.converters import KindConverter
 from steelyard_platform.storage.xet.tokens import Right
 
@@ -51,6 +62,9 @@ urlpatterns = [
     path(f"{_STORE}/v1/chunks/default-merkledb/<str:digest>", xet.chunk),
     path(f"{_STORE}/v1/chunks/default/<str:digest>", xet.chunk),
     path(f"{_STORE}/v1/telemetry", xet.telemetry),
+    path(f"{_STORE}/steelyard/known", chunks.known),
+    path(f"{_STORE}/steelyard/chunks/<str:digest>", chunks.recipe),
+    path(f"{_STORE}/steelyard/ranges/<str:digest>", chunks.ranges),
     re_path(r"^xet/", identity.unknown),
     path("api/<kind:kind>/<str:name>", identity.without_namespace),
     re_path(r"^api/(?:models|datasets)/[^/]+/(?:revision|tree|paths-info|preupload|commit|commits)/", _NAMELESS),

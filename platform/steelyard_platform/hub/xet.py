@@ -70,7 +70,7 @@ def token_address(request: HttpRequest, repository: Repository, right: Right, re
     return absolute(request, f"/api/{kind}/{repository.full_name}/xet-{right}-token/{revision}")
 
 
-def _access(request: HttpRequest, right: Right, scope: str) -> Access:
+def access_of(request: HttpRequest, right: Right, scope: str) -> Access:
     scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
     return tokens.check(sent.strip() if scheme.lower() == "bearer" else "", right, scope)
 
@@ -141,22 +141,26 @@ def _terms(found: Reconstruction) -> dict[str, Any]:
 
 def _reconstruction(request: HttpRequest, scope: str, digest: str) -> Reconstruction | None:
     """None when the range asked for begins behind the file's end."""
-    access = _access(request, Right.READ, scope)
-    from_text(digest)
-    file = XetFile.objects.filter(pk=digest).first()
-    # Only what a version of this token's repository holds: to anybody else the file does not exist.
-    there = Entry.objects.filter(branch__repository=access.repository_id, blob__xet=digest)
-    if file is None or not there.exists():
-        raise EntryNotFoundError("This repository has no file with this hash.")
+    file = readable_file(access_of(request, Right.READ, scope), digest)
     try:
         return reconstruct(file, parse_range(request.headers.get("Range", ""), file.size))
     except RangeUnsatisfiableError:
         return None
 
 
+def readable_file(access: Access, digest: str) -> XetFile:
+    """Raises: EntryNotFoundError unless a version of the token's repository holds the file: to it no other exists."""
+    from_text(digest)
+    file = XetFile.objects.filter(pk=digest).first()
+    there = Entry.objects.filter(branch__repository=access.repository_id, blob__xet=digest)
+    if file is None or not there.exists():
+        raise EntryNotFoundError("This repository has no file with this hash.")
+    return file
+
+
 @hub_view("HEAD", "POST")
 def xorb(request: HttpRequest, scope: str, digest: str) -> HttpResponseBase:
-    access = _access(request, Right.WRITE, scope)
+    access = access_of(request, Right.WRITE, scope)
     if request.method == "HEAD":
         from_text(digest)
         return HttpResponse(status=200 if held_xorbs(access.team_id, [digest]) else 404)
@@ -173,11 +177,12 @@ def shard(request: HttpRequest, scope: str) -> HttpResponseBase:
 @hub_view("POST")
 def shard_v2(request: HttpRequest, scope: str) -> HttpResponseBase:
     """The same with a line of JSON for each step; a failure behind the first line is a line too."""
+    # Beyond the protocol, the last line says what each file's SHA-256 is, for senders that did not compute it.
     return StreamingHttpResponse(_events(_registration(request, scope)), content_type="application/x-ndjson")
 
 
 def _registration(request: HttpRequest, scope: str) -> ShardRegistration:
-    access = _access(request, Right.WRITE, scope)
+    access = access_of(request, Right.WRITE, scope)
     return ShardRegistration(access.team_id, _whole_body(request, MAX_SHARD, "A shard"))
 
 
@@ -186,7 +191,8 @@ def _events(registration: ShardRegistration) -> Iterator[bytes]:
         for progress in registration.run():
             yield _line(type="validating", verified=progress.verified, total=progress.total)
         yield _line(type="committing", stage="syncing")
-        yield _line(type="result")
+        files = [{"hash": file.digest, "sha256": file.sha256, "size": file.size} for file in registration.files]
+        yield _line(type="result", files=files)
     except SteelyardError as error:
         yield _line(type="error", message=error.message, retryable=isinstance(error, UnavailableError))
 
@@ -199,7 +205,7 @@ def _line(**event: Any) -> bytes:
 def chunk(request: HttpRequest, scope: str, digest: str) -> HttpResponseBase:
     # The protocol would let readers ask. But anybody may read a public repository, and the answer speaks of all that
     # its namespace holds; only uploads have a use for it.
-    access = _access(request, Right.WRITE, scope)
+    access = access_of(request, Right.WRITE, scope)
     try:
         answer = deduplication.answer(access.team_id, digest)
     except NotFoundError:
@@ -210,7 +216,7 @@ def chunk(request: HttpRequest, scope: str, digest: str) -> HttpResponseBase:
 @hub_view("POST")
 def telemetry(request: HttpRequest, scope: str) -> HttpResponseBase:
     """A client's account of a transfer; feeds the statistics."""
-    access = _access(request, Right.READ, scope)
+    access = access_of(request, Right.READ, scope)
     try:
         # NaN and Infinity, which Python reads and JSON does not know, are dropped like anything else that is no value.
         report = json.loads(_whole_body(request, _MAX_REPORT, "A report"), parse_constant=lambda _: None)

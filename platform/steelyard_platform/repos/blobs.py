@@ -15,7 +15,7 @@ from typing import Self
 from django.db import transaction
 from django.utils import timezone
 
-from steelyard_contracts.digests import checked, git_blob_hasher, git_blob_id, sha256_of
+from steelyard_contracts.digests import checked, git_blob_id, sha256_of
 from steelyard_contracts.errors import BlobMissingError, DigestMismatchError
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.repos.models import Blob, BlobHolder, Repository, WholeFile
@@ -81,6 +81,15 @@ class Pack:
             self._note(team, key, known)
         else:
             note_holder(team, self._slices)
+        self._name_for_git(known)
+
+    def _name_for_git(self, known: set[str]) -> None:
+        """A small file that came as a large one before has no git id yet."""
+        for batch in batches(known):
+            nameless = list(Blob.objects.filter(pk__in=batch, git_id=""))
+            for blob in nameless:
+                blob.git_id = self._slices[blob.sha256].git_id
+            Blob.objects.bulk_update(nameless, ["git_id"])
 
     def _note(self, team: Team, key: str, known: set[str]) -> None:
         with transaction.atomic():
@@ -156,11 +165,10 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
     if held is not None:
         return held
     store, key, target = object_store(), staging_key(repository, sha256), f"{WHOLE_FILES}{sha256[:2]}/{sha256}"
-    git_id = git_blob_hasher(size)
     try:
         info = store.stat(key)
-        for chunk in checked(store.read(key), sha256=sha256, size=size, what="The uploaded file"):
-            git_id.update(chunk)
+        for _ in checked(store.read(key), sha256=sha256, size=size, what="The uploaded file"):
+            pass
         store.move(key, target, if_etag=info.etag)
     except ObjectMissingError as error:
         # Another request for the same upload may have taken it a moment ago.
@@ -172,9 +180,7 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
         store.delete(key)
         raise
     with transaction.atomic():
-        blob, created = Blob.objects.get_or_create(
-            sha256=sha256, defaults={"size": size, "git_id": git_id.hexdigest(), "object_key": target}
-        )
+        blob, created = Blob.objects.get_or_create(sha256=sha256, defaults={"size": size, "object_key": target})
         if created:
             spare(target)
             WholeFile.objects.create(blob=blob)
@@ -197,9 +203,7 @@ def accept_registered(repository: Repository, *, sha256: str, size: int | None) 
     with transaction.atomic():
         if not XetFile.objects.select_for_update().filter(pk=file.pk).exists():
             return None
-        blob, _ = Blob.objects.get_or_create(
-            sha256=sha256, defaults={"size": file.size, "git_id": file.git_id, "xet": file}
-        )
+        blob, _ = Blob.objects.get_or_create(sha256=sha256, defaults={"size": file.size, "xet": file})
         note_holder(repository.team, [sha256])
     return blob
 

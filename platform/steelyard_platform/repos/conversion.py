@@ -21,9 +21,10 @@ from django.utils import timezone
 from steelyard_contracts.digests import checked
 from steelyard_contracts.errors import SteelyardError, UnavailableError
 from steelyard_contracts.xet import shards
-from steelyard_contracts.xet.assembly import Assembly, NewXorb, Piece, Place, assemble, chunk_header
+from steelyard_contracts.xet.assembly import Assembly, NewXorb, Piece, Place, assemble
 from steelyard_contracts.xet.cutting import Cut, cut_evenly, cut_weights
 from steelyard_contracts.xet.hashes import chunk_hash, to_text
+from steelyard_contracts.xet.xorbs import chunk_header
 from steelyard_platform.repos.models import Blob, BlobHolder, WholeFile
 from steelyard_platform.storage.batches import SIZE
 from steelyard_platform.storage.garbage import Freed, doom, sweep

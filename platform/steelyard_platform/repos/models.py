@@ -144,7 +144,8 @@ class Blob(models.Model):
 
     sha256 = models.CharField(max_length=64, primary_key=True)
     size = models.PositiveBigIntegerField()
-    git_id = models.CharField(max_length=40)  # git's own id of the content
+    # Git's own id of the content; empty for what only ever came as a large file, which git would see as a pointer.
+    git_id = models.CharField(max_length=40, blank=True)
     object_key = models.CharField(max_length=200, blank=True)  # empty for a file of chunks
     offset = models.PositiveBigIntegerField(default=0)
     xet = models.ForeignKey(XetFile, on_delete=models.PROTECT, null=True, related_name="blobs")

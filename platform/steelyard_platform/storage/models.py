@@ -55,7 +55,6 @@ class XorbHolder(models.Model):
 class XetFile(models.Model):
     digest = models.CharField(max_length=_HASH, primary_key=True)
     sha256 = models.CharField(max_length=_HASH, db_index=True)
-    git_id = models.CharField(max_length=40)
     size = models.PositiveBigIntegerField()
     terms = models.BinaryField()  # `steelyard_platform.storage.xet.terms`
     touched_at = models.DateTimeField(db_index=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steelyard_contracts.xet.assembly import XORB_BYTES, Piece, Place, assemble, chunk_header
+from steelyard_contracts.xet.assembly import XORB_BYTES, Piece, Place, assemble
 from steelyard_contracts.xet.hashes import chunk_hash, file_hash
-from steelyard_contracts.xet.xorbs import MAX_CHUNK, MAX_CHUNKS
+from steelyard_contracts.xet.xorbs import MAX_CHUNK, MAX_CHUNKS, chunk_header
 from tests.support.xet import layout_of, xorb_of
 
 

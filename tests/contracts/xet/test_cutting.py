@@ -88,8 +88,7 @@ def test_compressed_entries_and_other_files_are_not_weights():
     assert cut(b"") is None
     assert cut(b"words" * 100) is None
     assert cut(b"PK\x03\x04" + b"no archive" * 100) is None
-    packed = checkpoint({"zeros": bytes(1_000_000)}, zipfile.ZIP_DEFLATED)
-    assert cut(packed) == cut_evenly(len(packed))
+    assert cut(checkpoint({"zeros": bytes(1_000_000)}, zipfile.ZIP_DEFLATED)) is None
 
 
 def is_a_cut(found, size):

@@ -124,7 +124,8 @@ def test_a_client_can_put_any_range_together_from_what_it_is_told(ada, version, 
                 asked = f"bytes={url_range['start']}-{url_range['end']}"
                 stored = content(ada.client.get(one["url"].removeprefix("http://testserver"), HTTP_RANGE=asked))
                 rows = layout.chunks[chunks["start"] : chunks["end"]]
-                found |= dict(zip(range(chunks["start"], chunks["end"]), read_chunks([stored], rows), strict=True))
+                contents = map(bytes, read_chunks([stored], rows))
+                found |= dict(zip(range(chunks["start"], chunks["end"]), contents, strict=True))
     whole = b"".join(found[n] for term in told["terms"] for n in range(term["range"]["start"], term["range"]["end"]))
     start, end = span or (0, len(WHOLE))
     skip = told["offset_into_first_range"]
@@ -193,10 +194,14 @@ def test_sending_again_is_no_harm(ada):
 
 def test_progress_is_told_line_by_line(ada):
     _, body, _ = ada.xorb(*CHUNKS)
-    answer = ada.send("POST", "/v2/shards", shard_of(file_of([(body, 0, 3)]), file_of([(body, 1, 2)])))
+    whole, part = file_of([(body, 0, 3)]), file_of([(body, 1, 2)])
+    answer = ada.send("POST", "/v2/shards", shard_of(whole, part))
     events = [json.loads(line) for line in content(answer).splitlines()]
     assert events[0] == {"type": "validating", "verified": 0, "total": 2}
-    assert events[-1] == {"type": "result"}
+    assert events[-1]["type"] == "result"
+    assert [(one["sha256"], one["size"]) for one in events[-1]["files"]] == [
+        (record.sha256, record.size) for record in (whole, part)
+    ]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from steelyard_contracts.errors import InvalidInputError, UnavailableError
 from steelyard_contracts.xet.hashes import from_text, to_text
 from steelyard_contracts.xet.shards import Term
-from steelyard_contracts.xet.xorbs import Layout, read_chunks
+from steelyard_contracts.xet.xorbs import Chunk, Layout, read_chunks
 from steelyard_platform.storage.batches import batches
 from steelyard_platform.storage.delivery import RangeUnsatisfiableError, Span
 from steelyard_platform.storage.models import XetFile, Xorb, xorb_key
@@ -94,6 +94,40 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Chunks `first` to `last - 1` of a file, which are the stored bytes `span` of a xorb."""
+
+    first: int
+    last: int
+    xorb: str
+    span: Span
+
+
+def chunks_of(file: XetFile) -> Iterator[Chunk]:
+    """The file's chunks in order. Holds a few layouts at a time."""
+    layouts = Layouts()
+    for term in packing.unpack(bytes(file.terms)):
+        yield from layouts[term.xorb].chunks[term.start : term.end]
+
+
+def locate(file: XetFile, wanted: Iterable[tuple[int, int]]) -> Iterator[Piece]:
+    """Where these chunks of the file lie: ascending ranges, the end exclusive. What lies behind its end is left out."""
+    layouts = Layouts()
+    ranges = iter(wanted)
+    first, last = next(ranges, (0, 0))
+    position = 0
+    for term in packing.unpack(bytes(file.terms)):
+        end = position + term.end - term.start
+        while first < last and first < end:
+            until = min(last, end)
+            start_in_xorb = term.start + first - position
+            span = layouts[term.xorb].span(start_in_xorb, start_in_xorb + until - first)
+            yield Piece(first, until, to_text(term.xorb), Span(*span))
+            first, last = (until, last) if until < last else next(ranges, (0, 0))
+        position = end
+
+
 class Layouts:
     """Where chunks lie, xorb by xorb as they are needed: a large file has too many to hold them all."""
 
@@ -133,11 +167,11 @@ def read_file(file: XetFile, start: int = 0, end: int | None = None) -> Iterator
         trimmed, skipped = _trim(term, layouts[term.xorb], start - position, stop - position)
         at = position + skipped
         for block in read_terms([trimmed], layouts):
-            yield block[max(start - at, 0) : stop - at]
+            yield bytes(block[max(start - at, 0) : stop - at])
             at += len(block)
 
 
-def read_terms(terms: Iterable[Term], layouts: Layouts) -> Iterator[bytes]:
+def read_terms(terms: Iterable[Term], layouts: Layouts) -> Iterator[bytes | memoryview]:
     """The contents of the terms' chunks, checked. Raises: UnavailableError."""
     store = object_store()
     for term in terms:

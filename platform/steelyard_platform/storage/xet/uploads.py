@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from queue import Queue
+from threading import Thread
+from typing import Self
 
 from django.db import transaction
 from django.utils import timezone
 
-from steelyard_contracts.digests import git_blob_hasher
 from steelyard_contracts.errors import DigestMismatchError, InvalidInputError, UnavailableError
 from steelyard_contracts.xet import shards
 from steelyard_contracts.xet.hashes import file_hash, from_text, range_hash, to_text
@@ -37,6 +39,7 @@ from steelyard_platform.storage.xet import terms
 from steelyard_platform.storage.xet.reconstruction import Layouts, read_terms
 
 _CHUNKS_A_LINE = 1024  # of progress: some 64 MB
+_BLOCKS_AHEAD = 64  # some 8 MB
 # In all files of a shard, about a terabyte. A few bytes can name the same chunks again and again, and all are read.
 MAX_CHUNKS = 16 * 1024 * 1024
 
@@ -126,6 +129,7 @@ class ShardRegistration:
             raise InvalidInputError(f"The shard's files have {chunks} chunks; at most {MAX_CHUNKS} are taken at once.")
         self._xorbs = {to_text(term.xorb) for file in self._shard.files for term in file.terms}
         self._xorbs |= {to_text(record.digest) for record in self._shard.xorbs}
+        self.files: list[XetFile] = []  # what was registered, once `run` has ended
         if missing := self._xorbs - held_xorbs(team_id, self._xorbs):
             raise InvalidInputError(
                 f"The shard names a xorb that this namespace has not uploaded: {min(missing)}.", missing=len(missing)
@@ -171,12 +175,12 @@ class ShardRegistration:
         for number, (name, file) in enumerate(zip(names, self._shard.files, strict=True), start=1):
             row = known.get(name)
             if row is None:
-                hashing = _Hashing(file.size)
-                for seen, block in enumerate(read_terms(file.terms, self._layouts)):
-                    hashing.update(block)
-                    if seen % _CHUNKS_A_LINE == 0:
-                        yield Progress(number - 1, total)  # a sign of life: clients wait only so long for one
-                row = hashing.row(name, file)
+                with _SHA256() as sha256:
+                    for seen, block in enumerate(read_terms(file.terms, self._layouts)):
+                        sha256.update(block)
+                        if seen % _CHUNKS_A_LINE == 0:
+                            yield Progress(number - 1, total)  # a sign of life: clients wait only so long for one
+                row = XetFile(digest=name, sha256=sha256.hexdigest(), size=file.size, terms=terms.pack(file.terms))
             if file.sha256 is not None and file.sha256 != row.sha256:
                 raise DigestMismatchError(
                     f"The file {name} has the SHA-256 {row.sha256}, not {file.sha256} as announced.", found=row.sha256
@@ -184,6 +188,7 @@ class ShardRegistration:
             rows.append(row)
             yield Progress(number, total)
         self._register(rows, set(known))
+        self.files = rows
 
     @transaction.atomic
     def _register(self, rows: list[XetFile], known: set[str]) -> None:
@@ -240,26 +245,32 @@ class ShardRegistration:
                 yield DedupCandidate(chunk=to_text(chunk), xorb_id=to_text(record.digest))
 
 
-class _Hashing:
-    """The two digests that the hub names a file by, from one pass over it."""
+class _SHA256:
+    """Hashes on another core than the one that reads: it costs as much as all other checks together."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._sha256 = hashlib.sha256()
-        self._git = git_blob_hasher(size)
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._blocks: Queue[bytes | memoryview | None] = Queue(_BLOCKS_AHEAD)
+        self._thread = Thread(target=self._run, daemon=True)
 
-    def update(self, block: bytes) -> None:
-        self._sha256.update(block)
-        self._git.update(block)
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
 
-    def row(self, name: str, file: FileRecord) -> XetFile:
-        return XetFile(
-            digest=name,
-            sha256=self._sha256.hexdigest(),
-            git_id=self._git.hexdigest(),
-            size=self._size,
-            terms=terms.pack(file.terms),
-        )
+    def __exit__(self, *_: object) -> None:
+        self._blocks.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (block := self._blocks.get()) is not None:
+            self._digest.update(block)
+
+    def update(self, block: bytes | memoryview) -> None:
+        self._blocks.put(block)
+
+    def hexdigest(self) -> str:
+        """Only behind the `with`, when all was hashed."""
+        return self._digest.hexdigest()
 
 
 def registered_file(team: Team, sha256: str) -> XetFile | None:
