@@ -6,10 +6,10 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test lint format bench clean
+.PHONY: help install demo run test lint format bench bench-transfer clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.installed: pyproject.toml constraints.txt scripts/install.py
 	@$(PYTHON) scripts/install.py
@@ -45,6 +45,9 @@ format: .venv/.installed-dev ## Let the formatter and the safe fixes run
 
 bench: .venv/.installed-dev ## What a commit costs: three files onto a hundred thousand
 	@$(BIN)/python -m benchmarks.commit_cost
+
+bench-transfer: .venv/.installed-dev ## Pushing and pulling weights beside MLflow, DVC and git-lfs (ARGS="--rounds 1 --megabytes 100" for a quick look)
+	@$(BIN)/python -m benchmarks.transfer $(ARGS)
 
 clean: ## Remove the environment and what the demo wrote; an installation of yours stays
 	rm -rf .venv var/demo var/screenshots
