@@ -14,6 +14,7 @@ import datetime as dt
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -49,6 +50,7 @@ Written by `make bench-transfer`. {rounds} of {megabytes:.0f} MB of float32 in 1
 
 def main() -> None:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # no server outlives the run
     bench = ROOT / "var" / "bench"
     made = bench / "weights"
     shutil.rmtree(made, ignore_errors=True)

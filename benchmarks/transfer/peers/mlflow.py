@@ -25,7 +25,13 @@ class MLflow:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._run = place.folder / "pusher" / "run"
-        self._quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
+        self._quiet = {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+            "GIT_PYTHON_REFRESH": "quiet",
+            # Seven processes that take no part in a transfer and are never quite idle.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
 
     def start(self) -> Server:
         folder = self.place.folder / "server"
