@@ -77,7 +77,10 @@ class Layout:
         return (self.chunks[start - 1].end if start else 0), self.chunks[end - 1].end
 
     def candidates(self) -> Iterator[bytes]:
-        return (chunk.digest for chunk in self.chunks if is_dedup_candidate(chunk.digest))
+        """Chunks that clients may ask for: the marked ones, and the first, which a file may begin with."""
+        for number, chunk in enumerate(self.chunks):
+            if number == 0 or is_dedup_candidate(chunk.digest):
+                yield chunk.digest
 
     def pack(self) -> bytes:
         return b"".join(_ROW.pack(chunk.digest, chunk.end, chunk.length) for chunk in self.chunks)

@@ -56,6 +56,7 @@ urlpatterns = [
     path(f"{_STORE}/v1/reconstructions/<str:digest>", xet.reconstruction),
     path(f"{_STORE}/v2/reconstructions/<str:digest>", xet.reconstruction_v2),
     path(f"{_STORE}/v1/xorbs/default/<str:digest>", xet.xorb),
+    path(f"{_STORE}/v1/xorb-grants/default/<str:digest>", xet.xorb_grant),
     path(f"{_STORE}/v1/shards", xet.shard),
     path(f"{_STORE}/v2/shards", xet.shard_v2),
     # The specification writes the first, the client asks for the second.

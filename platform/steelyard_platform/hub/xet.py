@@ -37,7 +37,7 @@ from steelyard_platform.storage.services import object_store
 from steelyard_platform.storage.xet import deduplication, tokens
 from steelyard_platform.storage.xet.reconstruction import Reconstruction, reconstruct
 from steelyard_platform.storage.xet.tokens import Access, Right
-from steelyard_platform.storage.xet.uploads import ShardRegistration, held_xorbs, store_xorb
+from steelyard_platform.storage.xet.uploads import ShardRegistration, build_on, held_xorbs, store_xorb
 
 _ACTION = {Right.READ: Action.READ, Right.WRITE: Action.WRITE}
 _MAX_REPORT = 1024 * 1024
@@ -165,6 +165,18 @@ def xorb(request: HttpRequest, scope: str, digest: str) -> HttpResponseBase:
         from_text(digest)
         return HttpResponse(status=200 if held_xorbs(access.team_id, [digest]) else 404)
     return JsonResponse({"was_inserted": store_xorb(access.team_id, digest, body_stream(request))})
+
+
+@hub_view("POST")
+def xorb_grant(request: HttpRequest, scope: str, digest: str) -> HttpResponse:
+    """Clients ask before they send a xorb: 200 says that it is there, 404 that it is to be sent to `xorb`.
+
+    The protocol's third answer, an address to send it to past this server, is not given: a xorb is checked as it comes.
+    """
+    access = access_of(request, Right.WRITE, scope)
+    if not build_on(access.team_id, digest):
+        return HttpResponse(status=404)
+    return JsonResponse({})
 
 
 @hub_view("POST")

@@ -377,6 +377,40 @@ def test_a_file_is_found_by_its_first_chunk_in_its_own_namespace_only(ada, grace
     assert grace.send("GET", path).status_code == 404
 
 
+def test_a_xorb_that_the_namespace_holds_need_not_be_sent_again(ada, grace):
+    name, body = xorb_of(*CHUNKS)
+    path = f"/v1/xorb-grants/default/{name}"
+    asked = json.dumps({"length": len(body), "checksum": {"algo": "crc64nvme", "value": "1"}}).encode()
+    assert ada.send("POST", path, asked).status_code == 404
+    ada.xorb(*CHUNKS)
+    with time_machine.travel(timezone.now() + timedelta(days=1), tick=False):
+        assert ada.send("POST", path, asked).status_code == 200
+        assert Xorb.objects.get().touched_at == timezone.now()  # it is in use, and not collected
+    assert grace.send("POST", path, asked).status_code == 404
+    assert ada.send("POST", path, asked, right="read").status_code == 403
+
+
+def test_a_xorb_that_the_store_has_lost_is_to_be_sent_again(ada):
+    name, _, _ = ada.xorb(*CHUNKS)
+    object_store().delete(Xorb.objects.get().key)
+    assert ada.send("POST", f"/v1/xorb-grants/default/{name}").status_code == 404
+
+
+def test_who_asks_for_a_files_beginning_is_shown_all_that_a_push_had_sent_before_it_broke_off(ada, grace):
+    """A machine that remembers nothing then goes on where the push was."""
+    sent = {ada.xorb(*CHUNKS)[0], ada.xorb(b"the second xorb of the file" * 99)[0]}
+    grace.xorb(b"somebody else's" * 99)
+    answer = ada.send("GET", f"/v1/chunks/default/{first_chunk()}")
+    assert {to_text(record.digest) for record in shards.parse(answer.content).xorbs} == sent
+
+
+def test_a_finished_file_is_shown_without_what_other_pushes_have_left(ada):
+    ada.push("w.bin", *CHUNKS)
+    ada.xorb(b"left by another push" * 99)
+    answer = ada.send("GET", f"/v1/chunks/default/{first_chunk()}")
+    assert [to_text(record.digest) for record in shards.parse(answer.content).xorbs] == [xorb_of(*CHUNKS)[0]]
+
+
 def test_a_setting_widens_what_can_be_built_on(ada, grace, wide):
     record = ada.push("w.bin", *CHUNKS)
     assert grace.send("GET", f"/v1/chunks/default/{first_chunk()}").status_code == 200

@@ -1,8 +1,9 @@
 """Which xorbs a client can build on: it asks by the hash of a chunk it has, or once for a whole push.
 
 The answer covers the xorbs of the newest files around that chunk, because a fine-tune shares most of its parent and a
-client asks about one chunk in a thousand. Only xorbs that the asking team holds are shown, and their chunks under a key
-of this answer.
+client asks about one chunk in a thousand. Xorbs of a push that broke off belong to no file yet; they are shown
+together, so that the same push goes on where it was. Only xorbs that the asking team holds are shown, and their chunks
+under a key of this answer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -31,6 +33,9 @@ _XORBS = 512
 # In one answer: a file of 32 GB in the largest chunks.
 _CHUNKS = 256 * 1024
 _FOR_EACH_CHUNK = 2
+# Of a push that broke off: some 16 GB, and as long as one may take.
+_WAITING = 256
+_A_PUSH = timedelta(days=1)
 
 
 def answer(team_id: int, chunk: str) -> bytes:
@@ -42,8 +47,8 @@ def answer(team_id: int, chunk: str) -> bytes:
         raise NotFoundError("No chunk with this hash can be built on here.")
     files = FileXorb.objects.filter(xorb__in=around).order_by("-file__touched_at").values_list("file", flat=True)
     newest = list(dict.fromkeys(files[: 8 * _FILES]))[:_FILES]
-    near = _of_files(xorbs, newest)[:_XORBS]
-    return _shard(_offer(team_id, [*around, *(row for row in near if row not in around)]))
+    near = [*_of_files(xorbs, newest)[:_XORBS], *_of_the_same_push(xorbs, around)]
+    return _shard(_offer(team_id, {*around, *near}))
 
 
 def answer_push(team_id: int, chunks: Iterable[str], files: Iterable[str]) -> bytes:
@@ -74,6 +79,16 @@ def _open_to(team_id: int) -> QuerySet[Xorb]:
 def _of_files(xorbs: QuerySet[Xorb], files: Iterable[str]) -> QuerySet[Xorb, str]:
     neighbours = FileXorb.objects.filter(file__in=list(files)).values("xorb")
     return xorbs.filter(pk__in=neighbours).order_by("pk").values_list("pk", flat=True)
+
+
+def _of_the_same_push(xorbs: QuerySet[Xorb], around: list[str]) -> QuerySet[Xorb, str]:
+    """What came a while before or after the newest of `around` that no file needs yet, and waits for a file as well."""
+    waiting = xorbs.filter(files=None)
+    newest = waiting.filter(pk__in=around).order_by("-touched_at").values_list("touched_at", flat=True).first()
+    if newest is None:
+        return Xorb.objects.none().values_list("pk", flat=True)
+    meanwhile = waiting.filter(touched_at__range=(newest - _A_PUSH, newest + _A_PUSH))
+    return meanwhile.order_by("-touched_at").values_list("pk", flat=True)[:_WAITING]
 
 
 def _offer(team_id: int, wanted: Iterable[str]) -> list[tuple[bytes, Layout]]:

@@ -50,6 +50,23 @@ def held_xorbs(team_id: int, digests: Iterable[str]) -> set[str]:
     return {digest for batch in batches(digests) for digest in held.filter(xorb__in=batch)}
 
 
+def build_on(team_id: int, digest: str) -> bool:
+    """Whether the team need not send this xorb again; it is then safe from collection as if it had.
+
+    A push that broke off goes on by this: what it had sent before is not sent again, whoever asks.
+    """
+    from_text(digest)
+    with transaction.atomic():
+        if not held_xorbs(team_id, [digest]) & lock(Xorb.objects.all(), [digest]):
+            return False
+        Xorb.objects.filter(pk=digest).update(touched_at=timezone.now())
+    try:
+        object_store().stat(xorb_key(digest))
+    except ObjectMissingError:
+        return False  # a row can outlive its object: see `verification`; sending it again puts it right
+    return True
+
+
 def store_xorb(team_id: int, digest: str, body: Iterable[bytes]) -> bool:
     """Keeps a xorb; False when the team had it before. Safe to repeat, and to do at once from several clients.
 
