@@ -30,6 +30,7 @@ from steelyard_platform.storage.xet.uploads import registered_file
 _IN_MEMORY = 8 * 1024 * 1024
 # Objects under this prefix are one file each; every other holds slices of several.
 WHOLE_FILES = "blobs/"
+PACKS = "packs/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Pack:
         known = known_blobs(self._slices)
         if len(known) < len(self._slices):
             digest = self._digest.hexdigest()
-            key = f"packs/{digest[:2]}/{digest}"
+            key = f"{PACKS}{digest[:2]}/{digest}"
             self._write(key)
             self._note(team, key, known)
         else:

@@ -8,6 +8,7 @@ there; nothing that was touched within the grace period goes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -15,9 +16,10 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.utils import timezone
 
+from steelyard_platform.repos.blobs import PACKS, WHOLE_FILES
 from steelyard_platform.repos.models import Blob, Entry
 from steelyard_platform.storage import garbage
-from steelyard_platform.storage.batches import pages_of_keys
+from steelyard_platform.storage.batches import batches, pages_of_keys
 from steelyard_platform.storage.garbage import Freed
 from steelyard_platform.storage.models import XetFile
 from steelyard_platform.storage.services import object_store
@@ -43,10 +45,30 @@ def touch_blobs_of(entries: QuerySet[Entry]) -> None:
     Blob.objects.filter(pk__in=entries.exclude(blob=None).values("blob")).update(touched_at=timezone.now())
 
 
-def collect_garbage(grace: timedelta, *, dry_run: bool = False) -> Collection:
-    """Safe to run at any time and to interrupt."""
+def collect_garbage(grace: timedelta, *, dry_run: bool = False, unknown: bool = False) -> Collection:
+    """Safe to run at any time and to interrupt.
+
+    Args:
+        grace: How long a thing must have been unneeded.
+        dry_run: Only says what would go.
+        unknown: Also objects that no row speaks of, which processes leave that are killed. Not done unasked: beside a
+            database that was lost, or that shares its bucket with another's, they are somebody's weights.
+    """
     before = timezone.now() - grace
-    return _foresee(before) if dry_run else _collect(before)
+    prefixes = tuple(_ROWS) if unknown else ()
+    return _foresee(before, prefixes) if dry_run else _collect(before, prefixes)
+
+
+def _known_objects(keys: Iterable[str]) -> set[str]:
+    return set(Blob.objects.filter(object_key__in=list(keys)).values_list("object_key", flat=True))
+
+
+# Where objects lie that have rows, and who knows them.
+_ROWS: Mapping[str, garbage.Known] = {
+    WHOLE_FILES: _known_objects,
+    PACKS: _known_objects,
+    garbage.XORBS: garbage.known_xorbs,
+}
 
 
 def _unreferenced(before: datetime) -> QuerySet[Blob]:
@@ -58,7 +80,7 @@ def _unneeded_files(before: datetime, dying: QuerySet[Blob]) -> QuerySet[XetFile
     return XetFile.objects.filter(~Exists(needed), touched_at__lt=before)
 
 
-def _foresee(before: datetime) -> Collection:
+def _foresee(before: datetime, prefixes: Iterable[str]) -> Collection:
     found = Collection()
     dying = _unreferenced(before)
     found.blobs = dying.count()
@@ -70,24 +92,41 @@ def _foresee(before: datetime) -> Collection:
     xorbs = garbage.unreferenced_xorbs(before, _unneeded_files(before, dying))
     found.objects.objects += xorbs.count()
     found.objects.bytes += xorbs.aggregate(total=Sum("size"))["total"] or 0
-    for _, size in garbage.abandoned_uploads(before):
+    for prefix in prefixes:
+        for batch in batches(garbage.untouched(prefix, before)):
+            known = _ROWS[prefix](info.key for info in batch)
+            for info in batch:
+                if info.key not in known:
+                    found.objects.add(info.size)
+    sizes = [info.size for info in garbage.abandoned_uploads(before)]
+    sizes += [fragment.size for fragment in garbage.fragments(before)]
+    for size in sizes:
         found.uploads.add(size)
     return found
 
 
-def _collect(before: datetime) -> Collection:
+def _collect(before: datetime, prefixes: Iterable[str]) -> Collection:
     found = Collection()
     for page in pages_of_keys(_unreferenced(before)):
         found.blobs += _drop_blobs(page, before)
     for page in pages_of_keys(_unneeded_files(before, Blob.objects.none())):
         _drop_files(page, before)
     garbage.collect_xorbs(before)
+    for prefix in prefixes:
+        garbage.doom_unknown(garbage.untouched(prefix, before), _ROWS[prefix])
     garbage.sweep(found.objects)
-    for key, size in list(garbage.abandoned_uploads(before)):
-        object_store().delete(key)
-        found.uploads.add(size)
+    _drop_uploads(before, found.uploads)
     garbage.forget_reports(timezone.now())
     return found
+
+
+def _drop_uploads(before: datetime, freed: Freed) -> None:
+    for info in list(garbage.abandoned_uploads(before)):
+        object_store().delete(info.key)
+        freed.add(info.size)
+    for fragment in list(garbage.fragments(before)):
+        object_store().drop_fragment(fragment)
+        freed.add(fragment.size)
 
 
 @transaction.atomic

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +20,7 @@ from steelyard_platform.storage import signing
 from steelyard_platform.storage.batches import batches
 from steelyard_platform.storage.objects import (
     CHUNK,
+    Fragment,
     ObjectExistsError,
     ObjectInfo,
     ObjectMissingError,
@@ -118,6 +119,25 @@ class FolderObjectStore:
 
     def abort_parts(self, key: str, upload: str) -> None:  # noqa: ARG002 - the protocol's signature
         shutil.rmtree(self.root / _PARTS / check_key(upload), ignore_errors=True)
+
+    def fragments(self) -> Iterator[Fragment]:
+        for path in (self.root / _TEMPORARY).iterdir():
+            with suppress(FileNotFoundError):  # it has become an object meanwhile
+                status = path.stat()
+                yield Fragment(_TEMPORARY, path.name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+        for path in (self.root / _PARTS).iterdir():
+            with suppress(FileNotFoundError):
+                parts = [part.stat() for part in path.iterdir()]
+                # Each part that lands changes the folder.
+                modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                yield Fragment(_PARTS, path.name, sum(part.st_size for part in parts), modified)
+
+    def drop_fragment(self, fragment: Fragment) -> None:
+        path = self.root / fragment.key / check_key(fragment.upload)
+        if fragment.key == _PARTS:
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
     def signed_get(self, key: str, seconds: int, *, filename: str, content_type: str) -> str | None:  # noqa: ARG002
         return None

@@ -4,11 +4,13 @@ An object goes in two steps. Its row is deleted and its key *doomed* in one tran
 doomed key, the object is deleted. Whoever stores a key again calls `spare` in the transaction that makes its row: that
 waits for such a deletion, takes the key off the list, and looks whether the object is still there. So a row never
 stands without its object, and a process that dies in between leaves nothing but a key to try again.
+
+A process that dies while it stores leaves half an object, or a whole one without a row: `fragments`, `doom_unknown`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,15 +19,19 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from steelyard_contracts.errors import UnavailableError
-from steelyard_platform.storage.batches import pages_of_keys
-from steelyard_platform.storage.models import DoomedObject, FileXorb, TransferReport, XetFile, Xorb
-from steelyard_platform.storage.objects import ObjectMissingError
+from steelyard_platform.storage.batches import batches, pages_of_keys
+from steelyard_platform.storage.models import DoomedObject, FileXorb, TransferReport, XetFile, Xorb, xorb_key
+from steelyard_platform.storage.objects import Fragment, ObjectInfo, ObjectMissingError
 from steelyard_platform.storage.services import object_store
 
 # What clients say of their transfers is of use for so long.
 REPORTS_KEPT = timedelta(days=30)
 # Uploads that were never committed wait here.
 STAGING = "staging/"
+XORBS = "xorbs/"
+
+# Of these keys, those that a row speaks of.
+Known = Callable[[Iterable[str]], set[str]]
 
 
 @dataclass(slots=True)
@@ -46,9 +52,9 @@ def removed_meanwhile() -> UnavailableError:
 
 def spare(key: str) -> None:
     """To be called in the transaction that makes a row for the object at `key`. Raises: UnavailableError."""
-    doomed = DoomedObject.objects.select_for_update().filter(pk=key)
-    if list(doomed):
-        doomed.delete()
+    # Put there first: whoever dooms this key meanwhile waits for this transaction, and then sees its row.
+    DoomedObject.objects.bulk_create([DoomedObject(key=key, size=0)], ignore_conflicts=True)
+    DoomedObject.objects.filter(pk=key).delete()
     try:
         object_store().stat(key)  # under the lock on purpose: what it sees cannot be deleted any more
     except ObjectMissingError as error:
@@ -60,6 +66,27 @@ def doom(objects: Iterable[tuple[str, int]], *, after: timedelta = timedelta()) 
     due = timezone.now() + after
     rows = (DoomedObject(key=key, size=size, due_at=due) for key, size in objects)
     DoomedObject.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def doom_unknown(found: Iterable[ObjectInfo], known: Known) -> None:
+    """Dooms those of the objects that no row speaks of."""
+    for batch in batches(found):
+        sizes = {info.key: info.size for info in batch}
+        if unknown := sizes.keys() - known(sizes):
+            with transaction.atomic():
+                doom((key, sizes[key]) for key in sorted(unknown))
+                # Looked at once more, now that nobody can come to refer to them unseen.
+                DoomedObject.objects.filter(pk__in=known(unknown)).delete()
+
+
+def untouched(prefix: str, before: datetime) -> Iterator[ObjectInfo]:
+    """Objects that were not written since."""
+    return (info for info in object_store().list_objects(prefix) if info.modified < before)
+
+
+def known_xorbs(keys: Iterable[str]) -> set[str]:
+    digests = [key.rpartition("/")[2] for key in keys]
+    return {xorb_key(digest) for digest in Xorb.objects.filter(pk__in=digests).values_list("pk", flat=True)}
 
 
 def sweep(freed: Freed) -> None:
@@ -99,8 +126,11 @@ def forget_reports(now: datetime) -> None:
     TransferReport.objects.filter(at__lt=now - REPORTS_KEPT).delete()
 
 
-def abandoned_uploads(before: datetime) -> Iterator[tuple[str, int]]:
-    """(key, size) of staged uploads that nobody came back for."""
-    for info in object_store().list_objects(STAGING):
-        if info.modified < before:
-            yield info.key, info.size
+def abandoned_uploads(before: datetime) -> Iterator[ObjectInfo]:
+    """Staged uploads that nobody came back for."""
+    return untouched(STAGING, before)
+
+
+def fragments(before: datetime) -> Iterator[Fragment]:
+    """What uploads have left that broke off."""
+    return (fragment for fragment in object_store().fragments() if fragment.modified < before)

@@ -47,6 +47,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Fragment:
+    """What a write that broke off has left. It is no object, and takes room all the same."""
+
+    key: str
+    upload: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SignedRanges:
     """One address and the spans it serves: asked for one by one, or, where the store can do that, together."""
 
@@ -90,6 +100,12 @@ class ObjectStore(Protocol):
         ...
 
     def abort_parts(self, key: str, upload: str) -> None: ...
+
+    def fragments(self) -> Iterator[Fragment]:
+        """Uploads in parts that were never finished, and whatever else a process leaves that was killed."""
+        ...
+
+    def drop_fragment(self, fragment: Fragment) -> None: ...
 
     def signed_get(self, key: str, seconds: int, *, filename: str, content_type: str) -> str | None:
         """An address that serves the object with Range; None when the web process serves it itself."""

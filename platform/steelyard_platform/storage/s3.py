@@ -7,7 +7,7 @@ boto3's CRT client ignores `endpoint_url`; only the classic one is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from steelyard_contracts.errors import InvalidInputError, UnavailableError
 from steelyard_platform.storage.objects import (
     CHUNK,
+    Fragment,
     ObjectExistsError,
     ObjectInfo,
     ObjectMissingError,
@@ -68,7 +69,10 @@ class S3ObjectStore:
                 Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": done}, **condition
             )
         except BaseException:
-            self.abort_parts(key, upload)
+            with suppress(
+                InvalidInputError, UnavailableError
+            ):  # what broke first is told; garbage collection tidies up
+                self.abort_parts(key, upload)
             raise
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -122,6 +126,21 @@ class S3ObjectStore:
     def abort_parts(self, key: str, upload: str) -> None:
         with _border(key):
             self.client.abort_multipart_upload(Bucket=self.bucket, Key=check_key(key), UploadId=upload)
+
+    def fragments(self) -> Iterator[Fragment]:
+        with _border("uploads in parts"):
+            for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket):
+                for item in page.get("Uploads", []):
+                    key, upload = item["Key"], item["UploadId"]
+                    yield Fragment(key, upload, self._size_of_parts(key, upload), item["Initiated"])
+
+    def _size_of_parts(self, key: str, upload: str) -> int:
+        pages = self.client.get_paginator("list_parts").paginate(Bucket=self.bucket, Key=key, UploadId=upload)
+        return sum(part["Size"] for page in pages for part in page.get("Parts", []))
+
+    def drop_fragment(self, fragment: Fragment) -> None:
+        with suppress(InvalidInputError):  # it has ended meanwhile
+            self.abort_parts(fragment.key, fragment.upload)
 
     def signed_get(self, key: str, seconds: int, *, filename: str, content_type: str) -> str | None:
         parameters = {

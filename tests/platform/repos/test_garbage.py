@@ -118,6 +118,36 @@ def test_an_upload_that_was_never_finished_goes(ada):
     assert (freed.objects.objects, freed.uploads.objects, objects()) == (1, 1, [])
 
 
+def test_what_killed_processes_have_left_goes(ada):
+    """Objects that were stored and never noted, and half of one."""
+    store = object_store()
+    for key in ("xorbs/00/" + "0" * 64, "blobs/11/" + "1" * 64, "packs/22/" + "2" * 64):
+        store.put(key, [b"left"])
+    store.start_parts("staging/left")
+    ada.push("w.bin", *CHUNKS)
+    commit_files(ada.repository, ada.owner, {"README.md": b"words"})
+    assert collect_garbage(GRACE, unknown=True).objects.objects == 0  # they may be noted in a moment
+    with later():
+        foreseen = collect_garbage(GRACE, dry_run=True, unknown=True)
+        unasked = collect_garbage(GRACE)
+        freed = collect_garbage(GRACE, unknown=True)
+    assert (unasked.objects.objects, unasked.uploads.objects) == (0, 1)
+    assert (freed.objects.objects, freed.objects.bytes) == (3, 12)
+    assert (foreseen.objects, foreseen.uploads) == (freed.objects, unasked.uploads)
+    assert objects() == ["packs", "xorbs"]
+    assert content(ada.resolve("w.bin")) == WHOLE
+
+
+def test_what_was_stored_and_never_noted_can_be_sent_again(ada):
+    name, body = xorb_of(*CHUNKS)
+    object_store().put(f"xorbs/{name[:2]}/{name}", [body])
+    with later():
+        garbage.doom_unknown(object_store().list_objects(garbage.XORBS), garbage.known_xorbs)
+        ada.push("w.bin", *CHUNKS)
+        collect_garbage(GRACE)
+        assert content(ada.resolve("w.bin")) == WHOLE
+
+
 def test_a_file_that_was_collected_can_be_sent_again(ada):
     ada.push("w.bin", *CHUNKS)
     commit_files(ada.repository, ada.owner, {"a.txt": b"packed"})

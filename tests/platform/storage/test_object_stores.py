@@ -189,6 +189,26 @@ def test_a_missing_part_is_refused_and_nothing_appears(store):
     store.abort_parts("gap", upload)
 
 
+def test_an_upload_in_parts_that_nobody_finished_is_found_and_can_be_dropped(store):
+    upload = store.start_parts("left")
+    Http(store).put(store.signed_part("left", upload, 1, 60), b"a" * (5 * MIB))
+    [left] = [fragment for fragment in store.fragments() if fragment.upload == upload]
+    assert left.size == 5 * MIB
+    store.drop_fragment(left)
+    store.drop_fragment(left)
+    assert not [fragment for fragment in store.fragments() if fragment.upload == upload]
+
+
+def test_what_a_killed_process_was_writing_is_found_and_can_be_dropped():
+    store = object_store()
+    assert isinstance(store, FolderObjectStore)
+    (store.root / ".temporary" / "0123abcd").write_bytes(b"half")
+    [left] = store.fragments()
+    assert (left.size, list(store.list_objects(""))) == (4, [])
+    store.drop_fragment(left)
+    assert not list(store.fragments())
+
+
 @pytest.mark.parametrize("key", ["../up", "a/../b", "/etc/passwd", ".hidden", "a//b", "a b"])
 def test_a_key_cannot_leave_the_store(key):
     with pytest.raises(InvalidInputError):

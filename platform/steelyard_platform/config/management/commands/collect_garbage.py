@@ -18,6 +18,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+        parser.add_argument(
+            "--unknown-objects",
+            action="store_true",
+            help="also objects that this database never heard of; not where it was lost, or shares its bucket",
+        )
         parser.add_argument("--grace-hours", type=float, help="instead of STEELYARD_GARBAGE_GRACE_HOURS")
 
     def handle(self, **options: Any) -> None:
@@ -26,7 +31,7 @@ class Command(BaseCommand):
             hours = settings.ENVIRONMENT.garbage_grace_hours
         if hours < 0:
             raise CommandError("--grace-hours cannot be negative.")
-        found = collect_garbage(timedelta(hours=hours), dry_run=options["dry_run"])
+        found = collect_garbage(timedelta(hours=hours), dry_run=options["dry_run"], unknown=options["unknown_objects"])
         if not options["dry_run"]:
             audit.record(OPERATOR, "collect garbage", "storage", freed=str(found))
         self.stdout.write(f"{'would free' if options['dry_run'] else 'freed'}: {found}")
