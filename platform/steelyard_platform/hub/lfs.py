@@ -1,6 +1,6 @@
 """Whole-file uploads by the Git LFS batch API, with the Hub's multipart extension.
 
-    batch      where to PUT each file that this team has not sent before
+    batch      where to PUT each file that has not come before
     complete   puts the parts of a large file together; its address is its own credential
     verify     hashes what arrived; only then does the file exist
 
@@ -20,7 +20,7 @@ from steelyard_contracts.errors import ForbiddenError, InvalidInputError
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.hub.http import absolute, hub_view, json_body, kind_of
-from steelyard_platform.repos.blobs import accept_staged, held_blobs, staging_key
+from steelyard_platform.repos.blobs import accept_staged, held_blobs, staged_sizes, staging_key
 from steelyard_platform.repos.models import Repository
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.storage.objects import Part
@@ -41,9 +41,13 @@ def batch(request: HttpRequest, kind: str, namespace: str, name: str) -> HttpRes
     if len(objects) > _MAX_OBJECTS:
         raise InvalidInputError(f"At most {_MAX_OBJECTS} objects in one batch.")
     held = held_blobs(repository.team, [oid for oid, _ in objects])
+    # Of a push that broke off before it asked for `verify`; the commit checks it then.
+    staged = staged_sizes(repository) if objects else {}
     in_parts = "multipart" in (body.get("transfers") or [])
     answers: list[dict[str, Any]] = [
-        {"oid": oid, "size": size} if oid in held else _slot(request, repository, oid, size, in_parts=in_parts)
+        {"oid": oid, "size": size}
+        if oid in held or staged.get(oid) == size
+        else _slot(request, repository, oid, size, in_parts=in_parts)
         for oid, size in dict(objects).items()
     ]
     is_multipart = any("chunk_size" in one.get("actions", {}).get("upload", {}).get("header", {}) for one in answers)

@@ -155,6 +155,12 @@ def staging_key(repository: Repository, sha256: str) -> str:
     return f"staging/{repository.pk.hex}/{sha256}"
 
 
+def staged_sizes(repository: Repository) -> dict[str, int]:
+    """SHA-256 to size of what has arrived whole and is not checked yet."""
+    prefix = staging_key(repository, "")
+    return {info.key.removeprefix(prefix): info.size for info in object_store().list_objects(prefix)}
+
+
 def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
     """Checks a staged upload and makes it a blob of the repository's team. Safe to repeat.
 
