@@ -42,6 +42,11 @@ class RunningInstallation:
         with (self.var / "serve.log").open("ab") as log:
             command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(self.port), *options]
             self.process = subprocess.Popen(command, env=self.settings, stdout=log, stderr=log, start_new_session=True)
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it answers."""
+        assert self.process is not None
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(urllib.error.URLError, OSError):
@@ -54,6 +59,20 @@ class RunningInstallation:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(60)
+
+    def kill(self) -> None:
+        """What a power cut does: no process of this installation gets to put anything in order."""
+        if self.process:
+            for pid in [self.process.pid, *_descendants(self.process.pid)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+
+    def web_processes(self) -> list[int]:
+        """The web's process and its workers."""
+        assert self.process is not None
+        pids = _descendants(self.process.pid)
+        return [pid for pid in pids if b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def bootstrap(self, user: str, team: str) -> str:
         command = ["bootstrap", "--user", user, "--team", team, f"--password={PASSWORD}", "--print-token"]
@@ -103,6 +122,18 @@ class RunningInstallation:
         """A script of a client's, in a process of its own; returns what it printed."""
         done = self.run("python", "-c", script)
         return done.stdout
+
+
+def _descendants(pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.name))
+    found = [pid]
+    for one in found:
+        found.extend(children.get(one, []))
+    return found[1:]
 
 
 def _free_port() -> int:

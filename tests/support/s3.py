@@ -20,7 +20,10 @@ _GRPC_OFFSET = 10_000
 
 
 class S3Server:
-    """Started by `start`, killed by `stop`: an orderly shutdown takes a quarter of a minute, and nothing is kept."""
+    """Started by `start`, killed by `stop`: an orderly shutdown takes a quarter of a minute.
+
+    After a kill it may be started again: what had been acknowledged is still there.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -29,7 +32,7 @@ class S3Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        (self.folder / "data").mkdir(parents=True)
+        (self.folder / "data").mkdir(parents=True, exist_ok=True)
         config = self.folder / "s3.json"
         credentials = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
