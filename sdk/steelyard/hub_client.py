@@ -153,13 +153,13 @@ def _ours(error: Exception) -> Exception:
         if isinstance(error, theirs):
             return ours(_sentence(error))
     if isinstance(error, errors.HfHubHTTPError):
-        status = error.response.status_code
-        return (ForbiddenError if status in {401, 403} else SteelyardError)(_sentence(error))
+        by_status = {401: ForbiddenError, 403: ForbiddenError, 422: InvalidInputError}
+        return by_status.get(error.response.status_code, SteelyardError)(_sentence(error))
     return error
 
 
 def _sentence(error: Exception) -> str:
     """The server's own sentence where there is one."""
     response = getattr(error, "response", None)
-    said = response.headers.get("X-Error-Message") if response is not None else None
-    return str(said or error)
+    headers = response.headers if response is not None else {}
+    return str(headers.get("X-Steelyard-Message") or headers.get("X-Error-Message") or error)

@@ -166,7 +166,7 @@ def test_repositories_are_made_listed_moved_and_deleted(api):
 
     api.create_repo("lab/first", repo_type="dataset", private=False)
     api.create_repo("lab/first", repo_type="dataset", exist_ok=True)
-    with pytest.raises(HfHubHTTPError, match="exists already"):
+    with pytest.raises(HfHubHTTPError, match="A dataset repository called lab/first already exists"):
         api.create_repo("lab/first", repo_type="dataset")
     assert [one.id for one in api.list_datasets(search="first")] == ["lab/first"]
     api.move_repo("lab/first", "lab/second", repo_type="dataset")

@@ -19,8 +19,8 @@ from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.hub.http import flag, hub_view, json_body, page_url
-from steelyard_platform.repos import commits, tree
-from steelyard_platform.repos.blobs import Pack, accept_registered, accept_staged, held_blobs
+from steelyard_platform.repos import commits, patterns, tree
+from steelyard_platform.repos.blobs import Pack, accept_registered, accept_staged, blob_bytes, held_blobs
 from steelyard_platform.repos.card import CARD_PATH, refresh_card
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.proposals import propose
@@ -88,20 +88,24 @@ _MAX_PREUPLOAD = 10_000
 def preupload(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
     """Which way each file should come, and what is at its path now."""
     repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", Action.WRITE)
-    files = json_body(request).get("files")
+    body = json_body(request)
+    files = body.get("files")
     if not isinstance(files, list) or len(files) > _MAX_PREUPLOAD:
         raise InvalidInputError(f"Send 'files', a list of at most {_MAX_PREUPLOAD}.", field="files")
     asked = [(str(file.get("path")), int(file.get("size") or 0)) for file in files if isinstance(file, dict)]
     for path, _ in asked:
         check_file_path(path)
-    there = tree.entries_for_paths(resolve(repository, revision).version, [path for path, _ in asked])
+    version = resolve(repository, revision).version
+    there = tree.entries_for_paths(version, [path for path, _ in asked])
+    is_ignored = patterns.is_ignored(_lines(version, patterns.IGNORE_PATH, body.get("gitIgnore")))
+    is_large = patterns.is_large(_lines(version, patterns.ATTRIBUTES_PATH))
     return JsonResponse(
         {
             "files": [
                 {
                     "path": path,
-                    "uploadMode": "regular" if is_regular(path, size) else "lfs",
-                    "shouldIgnore": False,
+                    "uploadMode": "regular" if is_regular(path, size, is_large=is_large(path)) else "lfs",
+                    "shouldIgnore": is_ignored(path),
                     "oid": there[path].etag if path in there else None,
                 }
                 for path, size in asked
@@ -110,10 +114,23 @@ def preupload(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
     )
 
 
-def is_regular(path: str, size: int) -> bool:
-    if size and path.lower().endswith(_LARGE_SUFFIXES):
+def is_regular(path: str, size: int, *, is_large: bool | None = None) -> bool:
+    """`is_large` is what the repository's own .gitattributes say; what is too long for a commit is large anyway."""
+    if is_large is None:
+        is_large = path.lower().endswith(_LARGE_SUFFIXES)
+    if size and is_large:
         return False
     return size <= (REGULAR_TEXT_BYTES if path.lower().endswith(_TEXT_SUFFIXES) else REGULAR_BYTES)
+
+
+def _lines(version: Version | None, path: str, sent: Any = None) -> list[str]:
+    """The patterns that a client sends along, or those that the repository holds at `path`."""
+    if isinstance(sent, str):
+        return sent.splitlines()
+    entry = tree.entries_for_paths(version, [path]).get(path)
+    if entry is None or entry.blob is None or entry.blob.size > patterns.MAX_BYTES:
+        return []
+    return blob_bytes(entry.blob, limit=patterns.MAX_BYTES).decode(errors="replace").splitlines()
 
 
 @dataclass

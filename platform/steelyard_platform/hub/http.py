@@ -19,8 +19,10 @@ from steelyard_contracts.errors import (
     AuthenticationError,
     EntryNotFoundError,
     InvalidInputError,
+    InvalidPathError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    StaleParentError,
     SteelyardError,
     UnavailableError,
 )
@@ -36,6 +38,9 @@ _ERROR_CODES: dict[type[SteelyardError], str] = {
     RevisionNotFoundError: "RevisionNotFound",
     EntryNotFoundError: "EntryNotFound",
 }
+# Statuses and sentences that clients compare, where they differ from ours.
+_STATUSES: dict[type[SteelyardError], int] = {InvalidPathError: 422}
+_STALE = "The branch was updated since you opened this page. Please refresh and try again."
 _SMALL_BODY = 16 * 1024 * 1024
 
 
@@ -62,15 +67,28 @@ def hub_view(*methods: str) -> Callable[[View], View]:
 
 
 def error_response(error: SteelyardError) -> JsonResponse:
-    response = JsonResponse({"error": error.message, "code": error.code}, status=error.status)
+    message, status = _message_of(error), _STATUSES.get(type(error), error.status)
+    response = JsonResponse({"error": message, "code": error.code}, status=status)
     response.headers["X-Request-Id"] = uuid.uuid4().hex  # clients put it into what they show
-    response.headers["X-Error-Message"] = _header_text(error.message)
+    response.headers["X-Error-Message"] = _header_text(message)
+    response.headers["X-Steelyard-Message"] = _header_text(error.message)  # what our own clients show
     for error_class, code in _ERROR_CODES.items():
         if isinstance(error, error_class):
             response.headers["X-Error-Code"] = code
     if isinstance(error, AuthenticationError):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def _message_of(error: SteelyardError) -> str:
+    match error:
+        case StaleParentError():
+            return f"{_STALE} {error.message}"
+        case RepositoryNotFoundError():
+            # Clients drop the server's sentence when it is this one, and say themselves what to look at.
+            return "Repository not found"
+        case _:
+            return error.message
 
 
 def _header_text(text: str) -> str:
@@ -124,6 +142,11 @@ def page_response(request: HttpRequest, items: list[Any], cursor: str | None) ->
 
 def flag(request: HttpRequest, name: str) -> bool:
     return request.GET.get(name, "").lower() in {"1", "true"}
+
+
+def expanded(request: HttpRequest) -> list[str]:
+    """The fields that a client asks for by name, in either of the two spellings that are about."""
+    return request.GET.getlist("expand") + request.GET.getlist("expand[]")
 
 
 def kind_of(plural: str) -> RepositoryKind:

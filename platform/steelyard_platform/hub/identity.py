@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from steelyard_contracts.errors import AuthenticationError, RepositoryNotFoundError
+from steelyard_contracts.errors import AuthenticationError, NotFoundError, RepositoryNotFoundError
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.models import Membership, Token, User
@@ -65,6 +65,15 @@ def auth_check_write(request: HttpRequest, kind: RepositoryKind, namespace: str,
 def agent_harnesses(request: HttpRequest) -> HttpResponseBase:  # noqa: ARG001 - Django's signature
     """Clients ask which environment variables name their caller; a team's hub does not want to know."""
     return JsonResponse({"standardEnvVars": [], "harnesses": {}})
+
+
+@hub_view("GET")
+def likes(request: HttpRequest, username: str) -> HttpResponseBase:
+    """Clients list what somebody likes; nothing is liked here, but the person must exist."""
+    api_actor(request)
+    if not User.objects.filter(username__iexact=username).exists():
+        raise NotFoundError(f"There is no user {username}.", username=username)
+    return JsonResponse([], safe=False)
 
 
 @hub_view("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.html import escape
+
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.hub.http import date
 from steelyard_platform.repos import tree
@@ -77,11 +79,15 @@ def tree_record(item: Entry | tree.Folder, last_commit: Version | None = None) -
     return record
 
 
-def commit_record(version: Version) -> dict[str, Any]:
-    return {
+def commit_record(version: Version, *, formatted: bool = False) -> dict[str, Any]:
+    """With `formatted`, the words also as HTML; they are plain text, so that is an escaped copy."""
+    record: dict[str, Any] = {
         "id": version.commit_id,
         "title": version.title,
         "message": version.message,
         "date": date(version.created_at),
         "authors": [{"user": version.author_name}],
     }
+    if formatted:
+        record["formatted"] = {"title": escape(version.title), "message": escape(version.message)}
+    return record

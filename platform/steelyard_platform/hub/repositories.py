@@ -6,19 +6,26 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from steelyard_contracts.errors import AlreadyExistsError, AuthenticationError, InvalidInputError
+from steelyard_contracts.errors import (
+    AlreadyExistsError,
+    AuthenticationError,
+    InvalidInputError,
+    RepositoryNotFoundError,
+)
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.accounts.services import team_named
-from steelyard_platform.hub.http import absolute, flag, hub_view, json_body, page_url, text_field
+from steelyard_platform.hub.http import absolute, expanded, flag, hub_view, json_body, page_url, text_field
 from steelyard_platform.hub.records import repository_record, sibling_records
 from steelyard_platform.repos import services
-from steelyard_platform.repos.card import parse_metadata, split_card
+from steelyard_platform.repos.card import faults_of, parse_metadata, split_card
 from steelyard_platform.repos.models import Repository
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
+
+_NO_METADATA = "The card has no metadata: begin it with a YAML block between two '---' lines."
 
 
 @hub_view("POST")
@@ -81,7 +88,22 @@ def info(
     snapshot = resolve(repository, revision)
     record = repository_record(repository, snapshot)
     record["siblings"] = sibling_records(snapshot, with_blobs=flag(request, "blobs"))
-    return JsonResponse(_only(record, request.GET.getlist("expand") + request.GET.getlist("expand[]")))
+    return JsonResponse(_only(record, expanded(request)))
+
+
+@hub_view("DELETE")
+def unlike(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str) -> HttpResponseBase:
+    """Nothing is liked here, so there is nothing to take back."""
+    find_repository(api_actor(request), kind, f"{namespace}/{name}")
+    return HttpResponse(status=200)
+
+
+@hub_view("GET", "HEAD", "DELETE")
+def like_or_info(request: HttpRequest, kind: RepositoryKind, namespace: str) -> HttpResponseBase:
+    """`DELETE /api/models/gpt2/like` asks for a repository without a namespace; otherwise one is called `like`."""
+    if request.method == "DELETE":
+        raise RepositoryNotFoundError(f"There is no {kind} {namespace}: every name here is namespace/name.")
+    return info(request, kind, namespace, "like")
 
 
 def _only(record: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
@@ -96,9 +118,15 @@ def validate_yaml(request: HttpRequest) -> HttpResponseBase:
     """Whether a card's front matter is YAML that can be kept. Clients ask before they push a README.md."""
     content = json_body(request).get("content")
     front_matter, _ = split_card(content if isinstance(content, str) else "")
-    _, fault = parse_metadata(front_matter)
-    errors = [{"message": fault}] if fault else []
-    return JsonResponse({"errors": errors, "warnings": []}, status=400 if fault else 200)
+    metadata, fault = parse_metadata(front_matter)
+    errors = [fault] if fault else faults_of(metadata)
+    warnings = [] if front_matter.strip() else [_NO_METADATA]
+    status = 400 if errors else 200
+    if request.headers.get("Accept") == "text/plain":
+        lines = [f"- Error: {error}" for error in errors] + [f"- Warning: {warning}" for warning in warnings]
+        return HttpResponse("\n".join(lines), status=status, content_type="text/plain; charset=utf-8")
+    found = {"errors": [{"message": error} for error in errors], "warnings": [{"message": one} for one in warnings]}
+    return JsonResponse(found, status=status)
 
 
 def _kind(body: dict[str, Any]) -> RepositoryKind:

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
-from steelyard_platform.hub.http import flag, hub_view, page_response
+from steelyard_platform.hub.http import expanded, flag, hub_view, page_response
 from steelyard_platform.hub.records import commit_record, tree_record
 from steelyard_platform.repos import tree as trees
 from steelyard_platform.repos.addresses import ENCODED_SLASH
@@ -73,7 +73,9 @@ def list_commits(
         history += own.order_by("-number")[: _PAGE + 1 - len(history)]
         start = start.branch.base if start.branch.sees_base else None
     following = history[_PAGE].commit_id if len(history) > _PAGE else None
-    return page_response(request, [commit_record(version) for version in history[:_PAGE]], following)
+    formatted = "formatted" in expanded(request)
+    records = [commit_record(version, formatted=formatted) for version in history[:_PAGE]]
+    return page_response(request, records, following)
 
 
 def _asked_paths(request: HttpRequest) -> tuple[list[str], bool]:

@@ -51,7 +51,8 @@ def token(
 ) -> HttpResponseBase:
     """A token for the store, in headers and as JSON. The right is checked now, and again when it is renewed."""
     repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", _ACTION[right])
-    resolve(repository, revision)
+    if right is Right.READ:
+        resolve(repository, revision)  # clients that write name no revision, or one that is yet to be made
     issued, expires = tokens.issue(Access(repository.team_id, repository.pk, right))
     address = absolute(request, f"/xet/{tokens.scope_of(repository.team_id)}")
     return JsonResponse(

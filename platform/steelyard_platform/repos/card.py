@@ -10,6 +10,7 @@ from django.db import transaction
 
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.blobs import blob_bytes
+from steelyard_platform.repos.licenses import KNOWN_LICENSES
 from steelyard_platform.repos.models import CardTag, Repository, Version
 
 CARD_PATH = "README.md"
@@ -30,7 +31,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 def split_card(text: str) -> tuple[str, str]:
     """(front matter, body). A text without front matter is all body."""
-    lines = text.lstrip("\ufeff").splitlines(keepends=True)
+    lines = text.lstrip("\ufeff \t\r\n").splitlines(keepends=True)
     if not lines or lines[0].strip() != _FENCE:
         return "", text
     for index, line in enumerate(lines[1:], start=1):
@@ -52,6 +53,20 @@ def parse_metadata(front_matter: str) -> tuple[dict[str, Any], str | None]:
         return _jsonable(found), None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         return {}, f"The metadata between the '---' lines is not valid YAML: {error}"
+
+
+def faults_of(metadata: dict[str, Any]) -> list[str]:
+    """What is wrong with metadata that is YAML, in sentences for the card's author."""
+    faults = []
+    unknown = [name for name in _strings(metadata.get("license")) if name not in KNOWN_LICENSES]
+    if unknown:
+        faults.append(
+            f'"license" must be one of the identifiers that the Hub knows; {unknown[0]!r} is none. For any other, '
+            'write "other", and say which in "license_name" and "license_link".'
+        )
+    if not isinstance(metadata.get("model-index", []), list):
+        faults.append('"model-index" must be a list, with an entry for each model.')
+    return faults
 
 
 def _jsonable(value: Any) -> Any:

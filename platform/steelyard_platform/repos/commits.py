@@ -93,17 +93,24 @@ def plan(operations: Iterable[Operation], live: Mapping[str, Live]) -> list[Chan
             case AddFile(path=path):
                 wanted[path] = operation
             case DeleteFile(path=path):
-                if path not in live and wanted.get(path) is None:
+                if path in live or wanted.get(path) is not None:
+                    wanted[path] = None
+                elif inside := _inside(path, {*live, *wanted}):  # clients also call a folder a file
+                    wanted.update(dict.fromkeys(inside))
+                else:
                     raise EntryNotFoundError(f"A file with this name doesn't exist: {path!r}.", path=path)
-                wanted[path] = None
             case DeleteFolder(path=folder):
-                prefix = folder.rstrip("/") + "/"
-                inside = [path for path in {*live, *wanted} if path.startswith(prefix)]
+                inside = _inside(folder, {*live, *wanted})
                 if not inside:
                     raise EntryNotFoundError(f"A folder with this name doesn't exist: {folder!r}.", path=folder)
                 wanted.update(dict.fromkeys(inside))
     changes = (Change(path, add, live.get(path)) for path, add in sorted(wanted.items()))
     return [change for change in changes if not _is_idle(change)]
+
+
+def _inside(folder: str, paths: Iterable[str]) -> list[str]:
+    prefix = folder.rstrip("/") + "/"
+    return [path for path in paths if path.startswith(prefix)]
 
 
 def _is_idle(change: Change) -> bool:
@@ -244,11 +251,18 @@ def _live_at(branch: Branch, operations: list[Operation]) -> dict[str, Live]:
     paths = [operation.path for operation in operations if not isinstance(operation, DeleteFolder)]
     for batch in batches(paths):
         found |= _live(branch, entries.filter(path__in=batch))
-    for operation in operations:
-        if isinstance(operation, DeleteFolder):
-            prefix = operation.path.rstrip("/") + "/"
-            found |= _live(branch, entries.filter(path__gte=prefix, path__lt=prefix[:-1] + "0"))
+    for batch in batches(_folders_to_delete(operations, found), _RANGES):
+        below = Q()
+        for folder in batch:
+            below |= Q(path__gte=f"{folder}/", path__lt=f"{folder}0")
+        found |= _live(branch, entries.filter(below))
     return found
+
+
+def _folders_to_delete(operations: list[Operation], files: Mapping[str, Live]) -> list[str]:
+    named = [operation.path for operation in operations if isinstance(operation, DeleteFolder)]
+    meant = [operation.path for operation in operations if isinstance(operation, DeleteFile)]
+    return [folder.rstrip("/") for folder in [*named, *(path for path in meant if path not in files)]]
 
 
 def _live(branch: Branch, entries: Iterable[Entry]) -> dict[str, Live]:

@@ -33,7 +33,7 @@ def create_repository(
     check_repository_name(name)
     demand(actor, Action.CREATE, team.resource)
     if Repository.objects.filter(team=team, kind=kind, name__iexact=name).exists():
-        raise AlreadyExistsError(f"The {kind} {team.name}/{name} exists already.", name=f"{team.name}/{name}")
+        raise _taken(kind, team, name)
     if public is None:
         public = settings.ENVIRONMENT.default_visibility == "public"
     try:
@@ -42,7 +42,7 @@ def create_repository(
                 team=team, name=name, kind=kind, is_public=public, updated_at=timezone.now()
             )
     except IntegrityError as error:  # somebody was quicker by a moment
-        raise AlreadyExistsError(f"The {kind} {team.name}/{name} exists already.", name=name) from error
+        raise _taken(kind, team, name) from error
     FormerName.objects.filter(kind=kind, full_name__iexact=repository.full_name).delete()
     Branch.objects.create(repository=repository, name=DEFAULT_REVISION)
     audit.record(actor, "create repository", repository.full_name, kind=kind)
@@ -72,7 +72,7 @@ def move_repository(*, repository: Repository, team: Team, name: str, actor: Act
     former = repository.full_name
     taken = Repository.objects.filter(team=team, kind=repository.kind, name__iexact=name).exclude(pk=repository.pk)
     if taken.exists():
-        raise AlreadyExistsError(f"The {repository.kind} {team.name}/{name} exists already.", name=name)
+        raise _taken(repository.kind, team, name)
     repository.team, repository.name = team, name
     repository.save(update_fields=["team", "name"])
     FormerName.objects.filter(kind=repository.kind, full_name__iexact=repository.full_name).delete()
@@ -105,8 +105,9 @@ def create_branch(
     if name.startswith("refs/"):
         raise InvalidNameError(f"A branch's name cannot begin with refs/, as {name!r} does.", name=name)
     if find_branch(repository, name) is not None:
-        raise AlreadyExistsError(f"{repository.full_name} has a branch {name!r} already.", name=name)
-    _check_not_taken(repository, name, but=Branch)
+        raise AlreadyExistsError(f"Reference refs/heads/{name} already exists in {repository.full_name}.", name=name)
+    # A tag of the same name goes first wherever only the name is given; refs/heads/ still leads to the branch.
+    _check_not_taken(repository, name, among=(Alias,))
     branch = Branch.objects.create(
         repository=repository, name=name, base=start.version if start else None, sees_base=sees_base
     )
@@ -121,9 +122,9 @@ def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
     demand(actor, Action.WRITE, repository.resource)
     branch = find_branch(repository, name)
     if branch is None:
-        raise RevisionNotFoundError(f"{repository.full_name} has no branch {name!r}.", revision=name)
+        raise RevisionNotFoundError(f"Invalid rev id: {repository.full_name} has no branch {name!r}.", revision=name)
     if name == DEFAULT_REVISION:
-        raise ConflictError(f"The branch {DEFAULT_REVISION} cannot be deleted.")
+        raise ConflictError(f"Cannot delete refs/heads/{DEFAULT_REVISION}: every repository keeps it.")
     versions = Version.objects.filter(branch=branch)
     if Alias.objects.filter(version__in=versions).exists() or Branch.objects.filter(base__in=versions).exists():
         raise ConflictError(f"An alias or another branch stands on the branch {name!r}; move or delete that first.")
@@ -186,7 +187,7 @@ def create_tag(*, repository: Repository, name: str, at: Snapshot, message: str,
     """Raises: InvalidNameError, ForbiddenError, AlreadyExistsError, RevisionNotFoundError for an empty repository."""
     demand(actor, Action.WRITE, repository.resource)
     check_reference_name(name, "tag")
-    _check_not_taken(repository, name, but=Tag)
+    _check_not_taken(repository, name, among=(Branch, Alias))
     if at.version is None:
         raise RevisionNotFoundError(f"{repository.full_name} has no version to tag yet.")
     try:
@@ -218,7 +219,7 @@ def move_alias(*, version: Version, name: str, reason: str, verdicts: list[dict[
     repository = version.repository
     _refuse_jobs(actor)
     check_reference_name(name, "alias")
-    _check_not_taken(repository, name, but=Alias)
+    _check_not_taken(repository, name, among=(Branch, Tag))
     Repository.objects.select_for_update().get(pk=repository.pk)
     alias = Alias.objects.filter(repository=repository, name=name).first()
     demand(actor, Action.MANAGE if alias and alias.is_protected else Action.WRITE, repository.resource)
@@ -246,10 +247,14 @@ def _refuse_jobs(actor: Actor) -> None:
         raise ForbiddenError("A job's token adds versions; names are moved and deleted by people.")
 
 
-def _check_not_taken(repository: Repository, name: str, *, but: type[Branch | Tag | Alias]) -> None:
+def _taken(kind: str, team: Team, name: str) -> AlreadyExistsError:
+    full_name = f"{team.name}/{name}"
+    return AlreadyExistsError(f"A {kind} repository called {full_name} already exists.", name=full_name)
+
+
+def _check_not_taken(repository: Repository, name: str, *, among: tuple[type[Branch | Tag | Alias], ...]) -> None:
     """One name, one meaning: an alias called like a branch would hide it. Raises: AlreadyExistsError."""
-    others: list[type[Branch | Tag | Alias]] = [kind for kind in (Branch, Tag, Alias) if kind is not but]
-    for kind in others:
+    for kind in among:
         if kind.objects.filter(repository=repository, name=name).exists():
             what = {Branch: "a branch", Tag: "a tag", Alias: "an alias"}[kind]
             raise AlreadyExistsError(f"{repository.full_name} already has {name!r} as {what}; choose another name.")

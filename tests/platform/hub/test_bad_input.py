@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 
 import pytest
@@ -10,41 +9,10 @@ import pytest
 from steelyard_contracts.digests import sha256_of
 from steelyard_platform.repos.models import BlobHolder, Version
 from steelyard_platform.storage.services import object_store
-from tests.support.factories import commit_files, make_repository, make_team, make_user, token_for
+from tests.support.factories import commit_files, make_user, token_for
+from tests.support.hub import large, ndjson, regular
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def repository(owner):
-    return make_repository(make_team(owner), owner, "reader")
-
-
-@pytest.fixture
-def send(client, owner):
-    """A request with the owner's token, unless another is given."""
-
-    def call(method, path, body=None, token=None, **headers):
-        secret = token_for(owner) if token is None else token
-        authorization = {"HTTP_AUTHORIZATION": f"Bearer {secret}"} if secret else {}
-        data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
-        return client.generic(method, path, data, content_type="application/json", **authorization, **headers)
-
-    return call
-
-
-def ndjson(*operations, parent=None):
-    header = {"summary": "a commit", "description": "", **({"parentCommit": parent} if parent else {})}
-    records = [{"key": "header", "value": header}, *({"key": key, "value": value} for key, value in operations)]
-    return "\n".join(map(json.dumps, records)).encode()
-
-
-def regular(path, data=b"x"):
-    return ("file", {"path": path, "content": base64.b64encode(data).decode(), "encoding": "base64"})
-
-
-def large(path, sha256, size=1):
-    return ("lfsFile", {"path": path, "algo": "sha256", "oid": sha256, "size": size})
 
 
 def assert_refused(answer, status, sentence, code=None):
@@ -63,10 +31,11 @@ def test_a_private_repository_looks_like_one_that_does_not_exist(send, repositor
     stranger = token_for(make_user())
     private = send("GET", f"/api/models/{repository}", token=stranger)
     missing = send("GET", f"/api/models/{repository.team}/nothing", token=stranger)
-    assert_refused(private, 404, "or you may not read it", "RepoNotFound")
-    assert_refused(missing, 404, "or you may not read it", "RepoNotFound")
-    assert private.content.replace(b"reader", b"nothing") == missing.content
-    assert_refused(send("GET", f"/api/models/{repository}", token=""), 404, "There is no model", "RepoNotFound")
+    for answer in (private, missing, send("GET", f"/api/models/{repository}", token="")):
+        assert_refused(answer, 404, "Repository not found", "RepoNotFound")
+        assert "There is no model" in answer.headers["X-Steelyard-Message"]
+        assert "or you may not read it" in answer.headers["X-Steelyard-Message"]
+    assert private.content == missing.content
 
 
 def test_a_reading_token_does_not_write(send, repository, owner):
@@ -79,11 +48,16 @@ def test_a_reading_token_does_not_write(send, repository, owner):
 
 @pytest.mark.parametrize(
     ("path", "sentence"),
-    [("../evil", "holds '.' or '..'"), ("a\x07b", "control character"), ("/abs", "begins with '/'")],
+    [
+        ("../evil", "holds '.' or '..'"),
+        ("a\x07b", "control character"),
+        ("/abs", "begins with '/'"),
+        ("..\\evil", "holds a backslash"),
+    ],
 )
 def test_a_path_that_leaves_its_place_is_refused(send, repository, path, sentence):
     answer = send("POST", f"/api/models/{repository}/commit/main", ndjson(regular(path)))
-    assert_refused(answer, 400, sentence)
+    assert_refused(answer, 422, sentence)
     assert not Version.objects.exists()
 
 

@@ -21,7 +21,7 @@ from steelyard_platform.accounts.tokens import actor_for_user
 from steelyard_platform.repos import commits, services, tree
 from steelyard_platform.repos.blobs import Pack, read_blob
 from steelyard_platform.repos.models import Entry, Version
-from steelyard_platform.repos.revisions import resolve
+from steelyard_platform.repos.revisions import Snapshot, resolve
 from tests.support.factories import commit_files, make_repository, make_team, make_user
 
 pytestmark = pytest.mark.django_db
@@ -151,6 +151,17 @@ def test_one_name_has_one_meaning(repository, owner):
     services.move_alias(version=version, name="production", reason="", verdicts=[], actor=actor)
     with pytest.raises(AlreadyExistsError, match="already has 'production' as an alias"):
         services.create_branch(repository=repository, name="production", start=None, actor=actor)
+
+
+def test_a_branch_may_be_called_like_a_tag_and_both_are_reached(repository, owner):
+    actor = actor_for_user(owner)
+    first = commit_files(repository, owner, {"a": b"1"})
+    services.create_tag(repository=repository, name="v-one", at=Snapshot(repository, first), message="", actor=actor)
+    services.create_branch(repository=repository, name="v-one", start=Snapshot(repository, first), actor=actor)
+    on_branch = commit_files(repository, owner, {"a": b"2"}, branch="v-one")
+    assert resolve(repository, "v-one").version == first
+    assert resolve(repository, "refs/tags/v-one").version == first
+    assert resolve(repository, "refs/heads/v-one").version == on_branch
 
 
 def test_a_repository_can_be_moved_onto_its_own_name(repository, owner):
