@@ -12,6 +12,7 @@
     ├── AuthenticationError          401  no token, or one that opens nothing
     │   └── TokenExpiredError
     ├── ForbiddenError               403  known, but not allowed
+    │   └── GatedError                    its files are for those whose request for access was accepted
     ├── NotFoundError                404  also what a private thing looks like to a stranger
     │   ├── RepositoryNotFoundError
     │   ├── RevisionNotFoundError
@@ -96,6 +97,10 @@ class TokenExpiredError(AuthenticationError):
 class ForbiddenError(SteelyardError):
     code = "forbidden"
     status = 403
+
+
+class GatedError(ForbiddenError):
+    code = "gated"
 
 
 class NotFoundError(SteelyardError):

@@ -16,7 +16,9 @@ from steelyard_contracts.errors import AuthenticationError, ForbiddenError
 
 
 class Action(StrEnum):
-    READ = "read"
+    SEE = "see"  # that it is there, its card, and the names of its files
+    READ = "read"  # its files
+    PROPOSE = "propose changes to"  # a branch refs/pr/N of one's own
     WRITE = "write"  # commit, branch, tag, move an unprotected alias
     CREATE = "create"  # a repository in a team
     RUN_JOBS = "run jobs in"
@@ -45,13 +47,14 @@ class Scope(StrEnum):
     NONE = "none"
 
 
-_READING = frozenset({Action.READ})
-_CONTRIBUTING = _READING | {Action.WRITE, Action.CREATE, Action.RUN_JOBS}
+_READING = frozenset({Action.SEE, Action.READ})
+_PROPOSING = _READING | {Action.PROPOSE}
+_CONTRIBUTING = _PROPOSING | {Action.WRITE, Action.CREATE, Action.RUN_JOBS}
 _MAINTAINING = _CONTRIBUTING | {Action.MANAGE, Action.OPERATE_FLEET}
 _EVERYTHING = frozenset(Action)
 
 ROLE_ALLOWS: Mapping[Role, frozenset[Action]] = {
-    Role.READER: _READING,
+    Role.READER: _PROPOSING,
     Role.CONTRIBUTOR: _CONTRIBUTING,
     Role.MAINTAINER: _MAINTAINING,
     Role.ADMINISTRATOR: _EVERYTHING,
@@ -67,6 +70,8 @@ SCOPE_ALLOWS: Mapping[Scope, frozenset[Action]] = {
     Scope.JOB: frozenset(),  # its grants
 }
 
+
+_GRANTED_WITH: Mapping[Action, Action] = {Action.SEE: Action.READ, Action.PROPOSE: Action.WRITE}
 
 # Rows are numbered from 1: an actor without a user, or without a token, has this in its place.
 NOBODY = 0
@@ -110,20 +115,39 @@ class Resource:
     label: str
     repository_id: UUID | None = None
     is_public: bool = False
+    is_gated: bool = False  # public to see, its files for those who were let in: see `repos.admission`
 
 
 def may(actor: Actor, action: Action, resource: Resource) -> bool:
     """The answer to every "may X do Y to Z"."""
-    if resource.repository_id is not None and (resource.repository_id, action) in actor.grants:
+    if resource.repository_id is not None and _is_granted(actor, action, resource.repository_id):
         return True
     if action not in SCOPE_ALLOWS[actor.scope]:
         return False
-    if action is Action.READ and resource.is_public:
+    if resource.is_public and _is_open(actor, action, is_gated=resource.is_gated):
         return True
     if actor.is_superuser and actor.scope in {Scope.ADMIN, Scope.SESSION}:
         return True
     role = actor.roles.get(resource.team_id)
     return role is not None and action in ROLE_ALLOWS[role]
+
+
+def _is_granted(actor: Actor, action: Action, repository: UUID) -> bool:
+    """Whoever may read a repository's files may also see it, and whoever may write to it may propose."""
+    return (repository, _GRANTED_WITH.get(action, action)) in actor.grants
+
+
+def _is_open(actor: Actor, action: Action, *, is_gated: bool) -> bool:
+    """What a public repository allows to those who have no role in its team."""
+    match action:
+        case Action.SEE:
+            return True
+        case Action.READ:
+            return not is_gated
+        case Action.PROPOSE:
+            return not is_gated and actor.user_id != NOBODY
+        case _:
+            return False
 
 
 def demand(actor: Actor, action: Action, resource: Resource) -> None:

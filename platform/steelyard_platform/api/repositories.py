@@ -361,7 +361,7 @@ def list_verdicts(
 
 
 def _find(request: HttpRequest, kind: Kind, namespace: str, name: str) -> Repository:
-    return find_repository(api_actor(request), kind.kind, f"{namespace}/{name}", Action.READ)
+    return find_repository(api_actor(request), kind.kind, f"{namespace}/{name}", Action.SEE)
 
 
 def _resolve(repository: Repository, revision: str) -> Version:

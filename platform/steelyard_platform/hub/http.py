@@ -18,6 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from steelyard_contracts.errors import (
     AuthenticationError,
     EntryNotFoundError,
+    GatedError,
     InvalidInputError,
     InvalidPathError,
     RepositoryNotFoundError,
@@ -37,6 +38,7 @@ _ERROR_CODES: dict[type[SteelyardError], str] = {
     RepositoryNotFoundError: "RepoNotFound",
     RevisionNotFoundError: "RevisionNotFound",
     EntryNotFoundError: "EntryNotFound",
+    GatedError: "GatedRepo",
 }
 # Statuses and sentences that clients compare, where they differ from ours.
 _STATUSES: dict[type[SteelyardError], int] = {InvalidPathError: 422}

@@ -23,7 +23,7 @@ def repository_record(repository: Repository, snapshot: Snapshot | None = None) 
         "id": repository.full_name,
         "author": repository.team.name,
         "private": not repository.is_public,
-        "gated": False,
+        "gated": repository.gate or False,
         "disabled": False,
         "createdAt": date(repository.created_at),
         "lastModified": date(repository.updated_at),

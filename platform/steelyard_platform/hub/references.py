@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.hub.http import flag, hub_view, json_body, text_field
 from steelyard_platform.repos import services
 from steelyard_platform.repos.models import Branch, Tag
@@ -16,7 +17,7 @@ from steelyard_platform.repos.revisions import resolve, root_id, tip_of
 
 @hub_view("GET")
 def list_refs(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str) -> HttpResponseBase:
-    repository = find_repository(api_actor(request), kind, f"{namespace}/{name}")
+    repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", Action.SEE)
     branches = Branch.objects.filter(repository=repository).select_related("head", "base").order_by("pk")
     tags = Tag.objects.filter(repository=repository).select_related("version").order_by("name")
     record = {

@@ -15,13 +15,14 @@ from steelyard_contracts.errors import (
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.models import Team
-from steelyard_platform.accounts.permissions import Actor
+from steelyard_platform.accounts.permissions import Action, Actor
 from steelyard_platform.accounts.services import team_named
 from steelyard_platform.hub.http import absolute, expanded, flag, hub_view, json_body, page_url, text_field
 from steelyard_platform.hub.records import repository_record, sibling_records
 from steelyard_platform.repos import services
+from steelyard_platform.repos.admission import set_gate
 from steelyard_platform.repos.card import faults_of, parse_metadata, split_card
-from steelyard_platform.repos.models import Repository
+from steelyard_platform.repos.models import Gate, Repository
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
 
@@ -35,7 +36,7 @@ def create(request: HttpRequest) -> HttpResponseBase:
     try:
         repository = services.create_repository(team=team, name=name, kind=kind, public=_public(body), actor=actor)
     except AlreadyExistsError as error:
-        known = find_repository(actor, kind, f"{team.name}/{name}")
+        known = find_repository(actor, kind, f"{team.name}/{name}", Action.SEE)
         # `exist_ok=True` reads the address out of the refusal.
         return JsonResponse({"error": error.message, "url": page_url(request, known)}, status=409)
     return JsonResponse(
@@ -66,19 +67,19 @@ def move(request: HttpRequest) -> HttpResponseBase:
 def settings(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str) -> HttpResponseBase:
     actor, body = api_actor(request), json_body(request)
     repository = find_repository(actor, kind, f"{namespace}/{name}")
-    if body.get("gated") not in {None, False}:
-        raise InvalidInputError("Gated access is not offered here; make the repository private instead.", field="gated")
-    public = _public(body)
+    gate, public = _gate(body), _public(body)
+    if gate is not None:
+        set_gate(repository=repository, gate=gate, actor=actor)
     if public is not None:
         services.set_visibility(repository=repository, public=public, actor=actor)
-    return JsonResponse({"private": not repository.is_public, "gated": False})
+    return JsonResponse({"private": not repository.is_public, "gated": repository.gate or False})
 
 
 @hub_view("GET", "HEAD")
 def info(
     request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str = DEFAULT_REVISION
 ) -> HttpResponseBase:
-    repository = find_repository(api_actor(request), kind, f"{namespace}/{name}")
+    repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", Action.SEE)
     if repository.full_name.lower() != f"{namespace}/{name}".lower():
         path = str(request.META.get("RAW_URI", request.get_full_path()))
         return HttpResponse(
@@ -94,7 +95,7 @@ def info(
 @hub_view("DELETE")
 def unlike(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str) -> HttpResponseBase:
     """Nothing is liked here, so there is nothing to take back."""
-    find_repository(api_actor(request), kind, f"{namespace}/{name}")
+    find_repository(api_actor(request), kind, f"{namespace}/{name}", Action.SEE)
     return HttpResponse(status=200)
 
 
@@ -134,6 +135,18 @@ def _kind(body: dict[str, Any]) -> RepositoryKind:
     if found not in set(RepositoryKind):
         raise InvalidInputError(f"Steelyard keeps models and datasets; {found!r} is neither.", field="type")
     return RepositoryKind(found)
+
+
+def _gate(body: dict[str, Any]) -> Gate | None:
+    match body.get("gated"):
+        case None:
+            return None
+        case False:
+            return Gate.NONE
+        case "auto" | "manual" as gate:
+            return Gate(gate)
+        case other:
+            raise InvalidInputError(f"A gate is 'auto', 'manual' or false, not {other!r}.", field="gated")
 
 
 def _public(body: dict[str, Any]) -> bool | None:

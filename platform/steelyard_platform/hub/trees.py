@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.hub.http import expanded, flag, hub_view, page_response
 from steelyard_platform.hub.records import commit_record, tree_record
 from steelyard_platform.repos import tree as trees
@@ -25,7 +26,7 @@ _MAX_PATHS = 10_000
 def tree(
     request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str, folder: str = ""
 ) -> HttpResponseBase:
-    snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}"), revision)
+    snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}", Action.SEE), revision)
     folder = folder.replace(ENCODED_SLASH, "/").strip("/")
     items, cursor = trees.page_of_tree(
         snapshot.version,
@@ -44,7 +45,7 @@ def paths_info(
     request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str
 ) -> HttpResponseBase:
     """Files and folders by name; what is not there is left out."""
-    snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}"), revision)
+    snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}", Action.SEE), revision)
     paths, expand = _asked_paths(request)
     entries = trees.entries_for_paths(snapshot.version, paths)
     items: list[Entry | trees.Folder] = []
@@ -63,7 +64,7 @@ def list_commits(
     request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str
 ) -> HttpResponseBase:
     """The history of a version, newest first: its branch, and on into the branch that came from."""
-    snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}"), revision)
+    snapshot = resolve(find_repository(api_actor(request), kind, f"{namespace}/{name}", Action.SEE), revision)
     start: Version | None = snapshot.version
     if cursor := request.GET.get("cursor"):
         start = resolve(snapshot.repository, cursor).version

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path, register_converter
 
 from steelyard_platform.hub import (
+    access,
     chunks,
     commits,
     identity,
@@ -44,6 +45,13 @@ urlpatterns = [
     path(f"{_REPOSITORY}/auth-check", identity.auth_check),
     path(f"{_REPOSITORY}/auth-check/write", identity.auth_check_write),
     path(f"{_REPOSITORY}/settings", repositories.settings),
+    *(
+        path(f"{_REPOSITORY}/user-access-request/{state}", access.requests, {"state": state})
+        for state in ("pending", "accepted", "rejected")
+    ),
+    path(f"{_REPOSITORY}/user-access-request/handle", access.handle),
+    path(f"{_REPOSITORY}/user-access-request/grant", access.grant),
+    path(f"{_REPOSITORY}/user-access-request/cancel", access.cancel),
     path(f"{_REPOSITORY}/preupload/<segment:revision>", commits.preupload),
     path(f"{_REPOSITORY}/commit/<segment:revision>", commits.commit),
     path(f"{_REPOSITORY}/tree/<segment:revision>", trees.tree),
@@ -78,6 +86,7 @@ urlpatterns = [
 for kind, prefix in zip(("models", "datasets"), _FILES, strict=True):
     urlpatterns += [
         path(f"{prefix}/resolve/<segment:revision>/<path:file>", resolve.resolve, {"kind": kind}),
+        path(f"{prefix}/ask-access", access.ask, {"kind": kind}),
         path(f"{prefix}/raw/<segment:revision>/<path:file>", resolve.resolve, {"kind": kind}),
         path(f"{prefix}.git/info/lfs/objects/batch", lfs.batch, {"kind": kind}),
         path(f"{prefix}.git/info/lfs/objects/verify", lfs.verify, {"kind": kind}),

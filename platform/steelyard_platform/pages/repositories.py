@@ -251,7 +251,7 @@ def _splits(repository: Repository, version: Version | None) -> list[dict[str, A
 
 
 def _find(request: HttpRequest, kind: str, namespace: str, name: str) -> Repository:
-    return find_repository(page_actor(request), RepositoryKind(kind), f"{namespace}/{name}")
+    return find_repository(page_actor(request), RepositoryKind(kind), f"{namespace}/{name}", Action.SEE)
 
 
 def _resolve(repository: Repository, revision: str) -> Version:

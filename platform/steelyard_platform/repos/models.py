@@ -8,6 +8,7 @@ at `base`, unless one of its own entries (which may be a tombstone: no blob) sta
 from __future__ import annotations
 
 import uuid
+from enum import StrEnum
 from typing import ClassVar
 
 from django.db import models
@@ -22,12 +23,21 @@ from steelyard_platform.accounts.permissions import Resource
 from steelyard_platform.storage.models import XetFile
 
 
+class Gate(StrEnum):
+    """Who may read a public repository's files: everybody, whoever asks, or whoever asked and was accepted."""
+
+    NONE = ""
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
 class Repository(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="repositories")
     name = models.CharField(max_length=96)
     kind = models.CharField(max_length=8, choices=[(kind, kind) for kind in RepositoryKind])
     is_public = models.BooleanField(default=False)
+    gate = models.CharField(max_length=6, blank=True, default=Gate.NONE, choices=[(gate, gate) for gate in Gate])
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField()
     last_number = models.PositiveIntegerField(default=0)  # the newest version's, over all branches
@@ -58,6 +68,7 @@ class Repository(models.Model):
             label=f"{self.kind} {self.full_name}",
             repository_id=self.pk,
             is_public=self.is_public,
+            is_gated=self.gate != Gate.NONE,
         )
 
     @property
@@ -79,6 +90,33 @@ class CardTag(models.Model):
 
     def __str__(self) -> str:
         return self.tag
+
+
+class AccessState(StrEnum):
+    """pending ⇄ accepted ⇄ rejected ⇄ pending: whoever keeps the repository may change their mind in any direction."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+class AccessRequest(models.Model):
+    """Somebody's request to read a gated repository's files, or what was granted to them unasked."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="access_requests")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="access_requests")
+    state = models.CharField(max_length=8, choices=[(state, state) for state in AccessState])
+    was_asked_for = models.BooleanField(default=True)
+    fields = models.JSONField(default=dict)  # what they wrote into the form
+    reason = models.CharField(max_length=500, blank=True)  # of a rejection
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["repository", "user"], name="access_request_unique")]
+        indexes: ClassVar = [models.Index(fields=["repository", "state", "-created_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.state}: {self.repository}"
 
 
 class FormerName(models.Model):

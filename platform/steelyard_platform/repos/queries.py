@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Concat
 
-from steelyard_contracts.errors import RepositoryNotFoundError
+from steelyard_contracts.errors import GatedError, RepositoryNotFoundError
 from steelyard_contracts.refs import Ref, RepositoryKind
 from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand, may
+from steelyard_platform.repos.admission import is_admitted
 from steelyard_platform.repos.models import FormerName, Repository
 from steelyard_platform.repos.revisions import Snapshot, resolve
 
 
 def visible_repositories(actor: Actor) -> QuerySet[Repository]:
-    """What `may(actor, READ, …)` allows, as a query."""
+    """What `may(actor, SEE, …)` allows, as a query."""
     everything = Repository.objects.select_related("team")
     if actor.is_superuser and actor.scope in {Scope.ADMIN, Scope.SESSION}:
         return everything
@@ -28,8 +31,9 @@ def find_repository(actor: Actor, kind: RepositoryKind, full_name: str, action: 
     """The repository, if the actor may do `action` to it.
 
     Raises:
-        RepositoryNotFoundError: it does not exist, or the actor may not read it: nobody can tell which.
-        ForbiddenError, AuthenticationError: it may be read, but not this.
+        RepositoryNotFoundError: it does not exist, or the actor may not see it: nobody can tell which.
+        GatedError: only a request for access, and a yes to it, stands between the actor and this.
+        ForbiddenError, AuthenticationError: it may be seen, but not this.
     """
     namespace, _, name = full_name.partition("/")
     repositories = Repository.objects.select_related("team").filter(kind=kind)
@@ -37,14 +41,26 @@ def find_repository(actor: Actor, kind: RepositoryKind, full_name: str, action: 
     if repository is None:
         former = FormerName.objects.select_related("repository__team").filter(kind=kind, full_name__iexact=full_name)
         repository = found.repository if (found := former.first()) else None
-    if repository is None or not may(actor, Action.READ, repository.resource):
+    if repository is None or not may(actor, Action.SEE, repository.resource):
         raise RepositoryNotFoundError(
             f"There is no {kind} {full_name}, or you may not read it. Check the name and the token.",
             repository=full_name,
         )
-    if action is not Action.READ:
-        demand(actor, action, repository.resource)
+    _demand(actor, action, repository)
     return repository
+
+
+def _demand(actor: Actor, action: Action, repository: Repository) -> None:
+    resource = repository.resource
+    if resource.is_gated and not may(actor, action, resource) and may(actor, action, replace(resource, is_gated=False)):
+        if is_admitted(actor, repository):
+            return
+        raise GatedError(
+            f"Access to {repository.kind} {repository.full_name} is restricted and you are not in the authorized list. "
+            f"Ask for access on its page, {repository.page}.",
+            repository=repository.full_name,
+        )
+    demand(actor, action, resource)
 
 
 def find_version(actor: Actor, ref: Ref, action: Action = Action.READ) -> Snapshot:

@@ -13,6 +13,8 @@ TEAM, OTHER_TEAM = 1, 2
 REPOSITORY = uuid4()
 PRIVATE = Resource(team_id=TEAM, label="model a/b", repository_id=REPOSITORY)
 PUBLIC = Resource(team_id=TEAM, label="model a/b", repository_id=REPOSITORY, is_public=True)
+GATED = Resource(team_id=TEAM, label="model a/b", repository_id=REPOSITORY, is_public=True, is_gated=True)
+READING = {Action.SEE, Action.READ}
 
 
 def person(role, scope=Scope.SESSION, team=TEAM):
@@ -25,11 +27,21 @@ def test_a_stranger_reads_public_things_only():
     assert not may(ANONYMOUS, Action.WRITE, PUBLIC)
 
 
+def test_a_gate_shuts_the_files_and_leaves_the_rest_to_see():
+    stranger = person(Role.ADMINISTRATOR, team=OTHER_TEAM)
+    assert {action for action in Action if may(stranger, action, PUBLIC)} == READING | {Action.PROPOSE}
+    assert {action for action in Action if may(stranger, action, GATED)} == {Action.SEE}
+    assert {action for action in Action if may(ANONYMOUS, action, PUBLIC)} == READING
+    assert {action for action in Action if may(person(Role.READER), action, GATED)} == READING | {Action.PROPOSE}
+    machine = Actor(name="machine", scope=Scope.WRITE)
+    assert not may(machine, Action.PROPOSE, PUBLIC)
+
+
 @pytest.mark.parametrize(
     ("role", "most"),
     [
-        (Role.READER, {Action.READ}),
-        (Role.CONTRIBUTOR, {Action.READ, Action.WRITE, Action.CREATE, Action.RUN_JOBS}),
+        (Role.READER, READING | {Action.PROPOSE}),
+        (Role.CONTRIBUTOR, READING | {Action.PROPOSE, Action.WRITE, Action.CREATE, Action.RUN_JOBS}),
         (Role.MAINTAINER, set(Action) - {Action.ADMINISTER}),
         (Role.ADMINISTRATOR, set(Action)),
     ],
@@ -44,7 +56,7 @@ def test_a_role_in_one_team_is_none_in_another():
 
 def test_a_token_never_does_more_than_its_scope():
     reader = person(Role.ADMINISTRATOR, Scope.READ)
-    assert {action for action in Action if may(reader, action, PRIVATE)} == {Action.READ}
+    assert {action for action in Action if may(reader, action, PRIVATE)} == READING
 
 
 @pytest.mark.parametrize("scope", [Scope.WORKER, Scope.DEVICE, Scope.JOB])
@@ -55,7 +67,7 @@ def test_machines_may_nothing_by_themselves(scope):
 
 def test_a_jobs_token_does_exactly_what_its_grants_say():
     job = Actor(name="job", scope=Scope.JOB, grants=frozenset({(REPOSITORY, Action.READ)}))
-    assert {action for action in Action if may(job, action, PRIVATE)} == {Action.READ}
+    assert {action for action in Action if may(job, action, PRIVATE)} == READING
     elsewhere = Resource(team_id=TEAM, label="model a/c", repository_id=uuid4(), is_public=True)
     assert not may(job, Action.READ, elsewhere)
 
