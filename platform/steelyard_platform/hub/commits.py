@@ -17,13 +17,14 @@ from steelyard_contracts.errors import BlobMissingError, InvalidInputError, TooL
 from steelyard_contracts.names import check_file_path
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.hub.http import flag, hub_view, json_body, page_url
 from steelyard_platform.repos import commits, patterns, tree
-from steelyard_platform.repos.blobs import Pack, accept_registered, accept_staged, blob_bytes, held_blobs
+from steelyard_platform.repos.blobs import Pack, accept_registered, accept_staged, blob_bytes, held_blobs, note_holder
 from steelyard_platform.repos.card import CARD_PATH, refresh_card
 from steelyard_platform.repos.models import Repository, Version
-from steelyard_platform.repos.proposals import propose
+from steelyard_platform.repos.proposals import PREFIX, demand_commit, propose, sending_team
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import find_branch, resolve, root_id, tip_of
 from steelyard_platform.storage.receiving import body_stream, lines_of
@@ -87,7 +88,7 @@ _MAX_PREUPLOAD = 10_000
 @hub_view("POST")
 def preupload(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
     """Which way each file should come, and what is at its path now."""
-    repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", Action.WRITE)
+    repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", action_for(request, revision))
     body = json_body(request)
     files = body.get("files")
     if not isinstance(files, list) or len(files) > _MAX_PREUPLOAD:
@@ -148,21 +149,23 @@ class _Incoming:
 def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
     """One commit, whole or not at all. The body is NDJSON, read line by line."""
     actor = api_actor(request)
-    repository = find_repository(actor, kind, f"{namespace}/{name}", Action.WRITE)
-    proposing = flag(request, "create_pr")
-    start = resolve(repository, revision) if proposing else None
-    branch_name = revision.removeprefix("refs/heads/")
+    repository = find_repository(actor, kind, f"{namespace}/{name}", action_for(request, revision))
+    branch_name, proposing = revision.removeprefix("refs/heads/"), flag(request, "create_pr")
+    if not proposing:
+        demand_commit(actor, repository, branch_name)
     tip = tip_of(branch) if (branch := find_branch(repository, branch_name)) else None
     with Pack() as pack:
         incoming = _read(request, pack)
         commits.check_operations(incoming.operations)
-        _accept_large(repository, incoming)
+        _accept_large(repository, incoming, sending_team(actor, repository))
         pack.store(repository.team)
     message = commits.Message(incoming.title, incoming.body)
-    if start is not None:
-        proposal = propose(start=start, operations=incoming.operations, message=message, actor=actor)
+    if proposing:
+        proposal, made = propose(
+            repository=repository, base=revision, operations=incoming.operations, message=message, actor=actor
+        )
         address = f"{page_url(request, repository)}/discussions/{proposal.number}"
-        return _committed(request, repository, proposal.version or start.version, pullRequestUrl=address)
+        return _committed(request, repository, made or tip, pullRequestUrl=address)
     version = commits.commit(
         repository=repository,
         branch_name=branch_name,
@@ -175,6 +178,11 @@ def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str
     if version is not None and branch_name == DEFAULT_REVISION and _touches_card(incoming.operations):
         _refresh_card(repository, version)
     return _committed(request, repository, version)
+
+
+def action_for(request: HttpRequest, revision: str) -> Action:
+    """What a request that sends files does. Whose a proposal is, is asked for when it is committed to."""
+    return Action.PROPOSE if flag(request, "create_pr") or revision.startswith(PREFIX) else Action.WRITE
 
 
 def _committed(request: HttpRequest, repository: Repository, version: Version | None, **more: str) -> HttpResponseBase:
@@ -263,15 +271,21 @@ def _path(value: dict[str, Any]) -> str:
     return path
 
 
-def _accept_large(repository: Repository, incoming: _Incoming) -> None:
-    """What came by chunks becomes a blob. Clients that skip `verify` are served too: what is staged is checked now."""
-    held = held_blobs(repository.team, incoming.lfs)
+def _accept_large(repository: Repository, incoming: _Incoming, sender: Team) -> None:
+    """What came by chunks becomes a blob. Clients that skip `verify` are served too: what is staged is checked now.
+
+    What `sender` has not sent does not count, though the repository's team may hold it: naming a digest opens nothing.
+    """
+    is_own = sender.pk == repository.team_id
+    held = held_blobs(sender, incoming.lfs)
     for sha256, size in incoming.lfs.items():
-        if sha256 in held or accept_registered(repository, sha256=sha256, size=size) is not None:
+        if sha256 in held or accept_registered(sender, sha256=sha256, size=size) is not None:
             continue
-        if size is None:
+        if size is None or not is_own:
             raise BlobMissingError(f"No file with the SHA-256 {sha256} was uploaded; upload it, then commit.")
         accept_staged(repository, sha256=sha256, size=size)
+    if not is_own:
+        note_holder(repository.team, incoming.lfs)
 
 
 def _touches_card(operations: list[commits.Operation]) -> bool:

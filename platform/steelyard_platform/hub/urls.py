@@ -8,6 +8,7 @@ from steelyard_platform.hub import (
     access,
     chunks,
     commits,
+    discussions,
     identity,
     lfs,
     listing,
@@ -49,6 +50,8 @@ urlpatterns = [
         path(f"{_REPOSITORY}/user-access-request/{state}", access.requests, {"state": state})
         for state in ("pending", "accepted", "rejected")
     ),
+    path(f"{_REPOSITORY}/discussions", discussions.discussions),
+    path(f"{_REPOSITORY}/discussions/<int:number>", discussions.discussion),
     path(f"{_REPOSITORY}/user-access-request/handle", access.handle),
     path(f"{_REPOSITORY}/user-access-request/grant", access.grant),
     path(f"{_REPOSITORY}/user-access-request/cancel", access.cancel),

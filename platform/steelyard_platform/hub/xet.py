@@ -24,9 +24,10 @@ from steelyard_contracts.refs import RepositoryKind
 from steelyard_contracts.xet.hashes import from_text, to_text
 from steelyard_contracts.xet.shards import MAX_SHARD
 from steelyard_platform.accounts.authentication import api_actor
-from steelyard_platform.accounts.permissions import Action
+from steelyard_platform.hub.commits import action_for
 from steelyard_platform.hub.http import absolute, hub_view
 from steelyard_platform.repos.models import Entry, Repository
+from steelyard_platform.repos.proposals import sending_team
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.storage.delivery import RangeUnsatisfiableError, parse_range
@@ -39,7 +40,6 @@ from steelyard_platform.storage.xet.reconstruction import Reconstruction, recons
 from steelyard_platform.storage.xet.tokens import Access, Right
 from steelyard_platform.storage.xet.uploads import ShardRegistration, build_on, held_xorbs, store_xorb
 
-_ACTION = {Right.READ: Action.READ, Right.WRITE: Action.WRITE}
 _MAX_REPORT = 1024 * 1024
 # What is kept of a report, which anybody who can read may send.
 _MOST_METRICS, _LONGEST_TEXT = 200, 200
@@ -50,11 +50,16 @@ def token(
     request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str, right: Right
 ) -> HttpResponseBase:
     """A token for the store, in headers and as JSON. The right is checked now, and again when it is renewed."""
-    repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", _ACTION[right])
+    actor = api_actor(request)
     if right is Right.READ:
-        resolve(repository, revision)  # clients that write name no revision, or one that is yet to be made
-    issued, expires = tokens.issue(Access(repository.team_id, repository.pk, right))
-    address = absolute(request, f"/xet/{tokens.scope_of(repository.team_id)}")
+        repository = find_repository(actor, kind, f"{namespace}/{name}")
+        resolve(repository, revision)
+        team_id = repository.team_id
+    else:  # clients that write name no revision, or one that is yet to be made
+        repository = find_repository(actor, kind, f"{namespace}/{name}", action_for(request, revision))
+        team_id = sending_team(actor, repository).pk
+    issued, expires = tokens.issue(Access(team_id, repository.pk, right))
+    address = absolute(request, f"/xet/{tokens.scope_of(team_id)}")
     return JsonResponse(
         {"casUrl": address, "accessToken": issued, "exp": expires},
         headers={

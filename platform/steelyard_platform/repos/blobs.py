@@ -197,12 +197,12 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
     return blob
 
 
-def accept_registered(repository: Repository, *, sha256: str, size: int | None) -> Blob | None:
+def accept_registered(team: Team, *, sha256: str, size: int | None) -> Blob | None:
     """A file that the team has sent by chunks, as a blob; None when there is none with this SHA-256.
 
     Raises: DigestMismatchError when it has another size than announced.
     """
-    file = registered_file(repository.team, sha256)
+    file = registered_file(team, sha256)
     if file is None:
         return None
     if size not in {None, file.size}:
@@ -211,7 +211,7 @@ def accept_registered(repository: Repository, *, sha256: str, size: int | None) 
         if not XetFile.objects.select_for_update().filter(pk=file.pk).exists():
             return None
         blob, _ = Blob.objects.get_or_create(sha256=sha256, defaults={"size": file.size, "xet": file})
-        note_holder(repository.team, [sha256])
+        note_holder(team, [sha256])
     return blob
 
 

@@ -177,6 +177,30 @@ class Version(models.Model):
         return f"v{self.number}"
 
 
+class Proposal(models.Model):
+    """The words of a proposal, which the Hub's clients call a pull request; its files are on the branch `refs/pr/N`."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="proposals")
+    number = models.PositiveIntegerField()
+    title = models.CharField(max_length=300)
+    description = models.TextField(blank=True)
+    author = models.ForeignKey(User, on_delete=models.SET_NULL, null=True)
+    author_name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["repository", "number"], name="proposal_number_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.repository}#{self.number}"
+
+    @property
+    def branch_name(self) -> str:
+        return f"refs/pr/{self.number}"
+
+
 class Blob(models.Model):
     """Bytes, by their SHA-256: a slice of a pack when small, chunks of xorbs, or an object of their own."""
 

@@ -130,6 +130,12 @@ def test_a_request_can_be_withdrawn_while_nobody_has_decided(gated, send, visit)
     assert states(send, gated)["pending"] == []
 
 
+def test_who_may_not_read_it_may_not_propose_to_it(gated, visit):
+    for path in ("commit/main?create_pr=1", "preupload/main?create_pr=1", "discussions"):
+        assert_shut(visit("POST", f"/api/models/{gated}/{path}", {}))
+    assert_shut(visit("GET", f"/api/models/{gated}/xet-write-token/None?create_pr=1"))
+
+
 @pytest.mark.parametrize("path", ["pending", "accepted"])
 def test_who_asked_is_told_only_to_those_who_manage_it(gated, visit, path):
     visit("POST", f"/{gated}/ask-access", {})
