@@ -39,6 +39,7 @@ app.conf.update(
         "look after jobs": {"task": "steelyard.look_after_jobs", "schedule": 5.0, "options": {"expires": 30}},
         "collect garbage": {"task": "steelyard.collect_garbage", "schedule": 86_400.0, "options": {"expires": 3600}},
         "convert files": {"task": "steelyard.convert_files", "schedule": 10.0, "options": {"expires": 30}},
+        "deliver webhooks": {"task": "steelyard.deliver_webhooks", "schedule": 5.0, "options": {"expires": 30}},
         "advance rollouts": {
             "task": "steelyard.advance_rollouts",
             "schedule": 5.0,

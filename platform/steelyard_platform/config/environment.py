@@ -59,6 +59,10 @@ class Environment(BaseSettings):
     dedup_scope: Literal["namespace", "installation"] = Field(
         "namespace", description="Whose chunks an upload may build on: those of its own namespace, or everybody's."
     )
+    webhooks_to_private_addresses: bool = Field(
+        default=False,
+        description="Whether a webhook may lead to a private or local address, such as a team's own server.",
+    )
     # Clients refer for three weeks, without asking, to what they have sent.
     garbage_grace_hours: int = Field(
         672, ge=1, le=8760, description="How long what no version holds is kept before it is collected."

@@ -16,6 +16,7 @@ from steelyard_platform.hub import (
     repositories,
     resolve,
     trees,
+    webhooks,
     xet,
 )
 from steelyard_platform.hub.converters import KindConverter
@@ -80,6 +81,10 @@ urlpatterns = [
     path(f"{_STORE}/steelyard/chunks/<str:digest>", chunks.recipe),
     path(f"{_STORE}/steelyard/ranges/<str:digest>", chunks.ranges),
     re_path(r"^xet/", identity.unknown),
+    path("api/settings/webhooks", webhooks.webhooks),
+    path("api/settings/webhooks/<str:identifier>", webhooks.webhook),
+    path("api/settings/webhooks/<str:identifier>/enable", webhooks.switch, {"disabled": False}),
+    path("api/settings/webhooks/<str:identifier>/disable", webhooks.switch, {"disabled": True}),
     path("api/users/<str:username>/likes", identity.likes),
     path("api/<kind:kind>/<str:name>", identity.without_namespace),
     re_path(r"^api/(?:models|datasets)/[^/]+/(?:revision|tree|paths-info|preupload|commit|commits)/", _NAMELESS),

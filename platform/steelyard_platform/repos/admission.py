@@ -26,6 +26,7 @@ from steelyard_platform.accounts.models import User
 from steelyard_platform.accounts.permissions import NOBODY, SCOPE_ALLOWS, Action, Actor, demand, may
 from steelyard_platform.accounts.tokens import roles_of
 from steelyard_platform.repos.models import AccessRequest, AccessState, Gate, Repository
+from steelyard_platform.repos.webhooks import Event, announce
 
 _MAX_FIELDS, _LONGEST_FIELD, _LONGEST_REASON = 50, 2000, 500
 
@@ -51,6 +52,7 @@ def set_gate(*, repository: Repository, gate: Gate, actor: Actor) -> None:
     repository.gate = gate
     repository.save(update_fields=["gate"])
     audit.record(actor, "set gate", repository.full_name, gate=gate)
+    announce(repository, Event("update", "repo.config", config={"gated": gate or False}))
 
 
 @transaction.atomic

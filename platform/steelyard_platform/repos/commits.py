@@ -36,6 +36,7 @@ from steelyard_platform.repos import tree
 from steelyard_platform.repos.blobs import held_blobs, keep_blobs
 from steelyard_platform.repos.models import Blob, Branch, Entry, Repository, Version
 from steelyard_platform.repos.revisions import find_branch, root_id, tip_of
+from steelyard_platform.repos.webhooks import Event, UpdatedRef, announce
 from steelyard_platform.storage.batches import SIZE, batches
 
 _RANGES = 100
@@ -168,6 +169,9 @@ def commit(
         version = _new_version(locked, branch, tip, changes, blobs, message, actor)
         _write_entries(branch, version.number, changes, blobs)
         audit.record(actor, "commit", locked.full_name, version=version.label, branch=branch.name, paths=len(changes))
+        ref = branch.name if branch.name.startswith("refs/") else f"refs/heads/{branch.name}"
+        moved = UpdatedRef(ref, tip.commit_id if tip else None, version.commit_id)
+        announce(locked, Event("update", "repo.content", refs=[moved]))
     return version
 
 

@@ -201,6 +201,50 @@ class Proposal(models.Model):
         return f"refs/pr/{self.number}"
 
 
+class Webhook(models.Model):
+    """An address that somebody wants told what happens to the repositories they watch."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="webhooks")
+    url = models.CharField(max_length=2000)
+    sealed_secret = models.TextField(blank=True)  # see `webhooks.seal`
+    domains = models.JSONField(default=list)
+    is_disabled = models.BooleanField(default=False)
+    origin = models.CharField(max_length=300, blank=True)  # the installation's address, as the owner sees it
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"webhook {self.pk.hex}"
+
+
+class WebhookWatch(models.Model):
+    """A namespace, or one repository, that a webhook is about; by name, so that it may be made later."""
+
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="watches")
+    kind = models.CharField(max_length=8)  # user, org, model or dataset
+    name = models.CharField(max_length=200)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint("webhook", "kind", Lower("name"), name="webhook_watch_unique")]
+        indexes: ClassVar = [models.Index(Lower("name"), "kind", name="webhook_watch_by_name")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+class WebhookDelivery(models.Model):
+    """One event on its way to one address. Written with the event; gone once it was taken, or given up."""
+
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
+    payload = models.JSONField()
+    attempts = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(default=timezone.now, db_index=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.webhook}, attempt {self.attempts}"
+
+
 class Blob(models.Model):
     """Bytes, by their SHA-256: a slice of a pack when small, chunks of xorbs, or an object of their own."""
 

@@ -22,7 +22,8 @@ from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand
 from steelyard_platform.repos.garbage import touch_blobs_of
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, Entry, FormerName, Repository, Tag, Version
-from steelyard_platform.repos.revisions import Snapshot, find_branch
+from steelyard_platform.repos.revisions import Snapshot, find_branch, tip_of
+from steelyard_platform.repos.webhooks import Event, UpdatedRef, announce
 
 
 @transaction.atomic
@@ -46,6 +47,7 @@ def create_repository(
     FormerName.objects.filter(kind=kind, full_name__iexact=repository.full_name).delete()
     Branch.objects.create(repository=repository, name=DEFAULT_REVISION)
     audit.record(actor, "create repository", repository.full_name, kind=kind)
+    announce(repository, Event("create", "repo"))
     return repository
 
 
@@ -56,6 +58,7 @@ def delete_repository(*, repository: Repository, actor: Actor) -> None:
     Alias.objects.filter(repository=repository).delete()
     name, kind = repository.full_name, repository.kind
     touch_blobs_of(Entry.objects.filter(branch__repository=repository))
+    announce(repository, Event("delete", "repo"))
     try:
         repository.delete()
     except ProtectedError as error:
@@ -80,6 +83,7 @@ def move_repository(*, repository: Repository, team: Team, name: str, actor: Act
         FormerName.objects.filter(kind=repository.kind, full_name__iexact=former).delete()
         FormerName.objects.create(repository=repository, kind=repository.kind, full_name=former)
     audit.record(actor, "move repository", repository.full_name, before=former)
+    announce(repository, Event("move", "repo", moved_from=former))
     return repository
 
 
@@ -90,6 +94,7 @@ def set_visibility(*, repository: Repository, public: bool, actor: Actor) -> Non
     repository.is_public = public
     repository.save(update_fields=["is_public"])
     audit.record(actor, "set visibility", repository.full_name, public=public)
+    announce(repository, Event("update", "repo.config", config={"private": not public}))
 
 
 @transaction.atomic
@@ -112,6 +117,7 @@ def create_branch(
         repository=repository, name=name, base=start.version if start else None, sees_base=sees_base
     )
     audit.record(actor, "create branch", repository.full_name, branch=name)
+    _announce_ref(repository, f"refs/heads/{name}", after=start.version if start else None)
     return branch
 
 
@@ -129,6 +135,7 @@ def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
     if Alias.objects.filter(version__in=versions).exists() or Branch.objects.filter(base__in=versions).exists():
         raise ConflictError(f"An alias or another branch stands on the branch {name!r}; move or delete that first.")
     touch_blobs_of(Entry.objects.filter(branch=branch))
+    _announce_ref(repository, name if name.startswith("refs/") else f"refs/heads/{name}", before=tip_of(branch))
     try:
         branch.delete()
     except ProtectedError as error:
@@ -196,6 +203,7 @@ def create_tag(*, repository: Repository, name: str, at: Snapshot, message: str,
     except IntegrityError as error:
         raise AlreadyExistsError(f"{repository.full_name} has a tag {name!r} already.", name=name) from error
     audit.record(actor, "create tag", repository.full_name, tag=name, version=at.version.label)
+    _announce_ref(repository, f"refs/tags/{name}", after=at.version)
     return tag
 
 
@@ -204,9 +212,11 @@ def delete_tag(*, repository: Repository, name: str, actor: Actor) -> None:
     """Raises: ForbiddenError, RevisionNotFoundError."""
     _refuse_jobs(actor)
     demand(actor, Action.WRITE, repository.resource)
-    deleted, _ = Tag.objects.filter(repository=repository, name=name).delete()
-    if not deleted:
+    tag = Tag.objects.select_related("version").filter(repository=repository, name=name).first()
+    if tag is None:
         raise RevisionNotFoundError(f"{repository.full_name} has no tag {name!r}.", revision=name)
+    tag.delete()
+    _announce_ref(repository, f"refs/tags/{name}", before=tag.version)
     audit.record(actor, "delete tag", repository.full_name, tag=name)
 
 
@@ -245,6 +255,13 @@ def _refuse_jobs(actor: Actor) -> None:
     """A job may add versions to its output, not decide what they are called. Raises: ForbiddenError."""
     if actor.scope is Scope.JOB:
         raise ForbiddenError("A job's token adds versions; names are moved and deleted by people.")
+
+
+def _announce_ref(
+    repository: Repository, ref: str, *, before: Version | None = None, after: Version | None = None
+) -> None:
+    moved = UpdatedRef(ref, before.commit_id if before else None, after.commit_id if after else None)
+    announce(repository, Event("update", "repo.content", refs=[moved]))
 
 
 def _taken(kind: str, team: Team, name: str) -> AlreadyExistsError:

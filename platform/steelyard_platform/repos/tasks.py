@@ -1,4 +1,4 @@
-"""The light jobs that look after what is stored."""
+"""The light jobs that look after what is stored, and tell webhooks what happened."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from celery import shared_task
 from django.conf import settings
 
 from steelyard_platform.repos.conversion import convert_waiting
+from steelyard_platform.repos.deliveries import deliver_due
 from steelyard_platform.repos.garbage import collect_garbage
 
 _log = logging.getLogger(__name__)
@@ -24,3 +25,8 @@ def collect() -> None:
 def convert() -> None:
     if count := convert_waiting():
         _log.info("stored %d whole files by chunks", count)
+
+
+@shared_task(name="steelyard.deliver_webhooks", ignore_result=True)
+def deliver_webhooks() -> None:
+    deliver_due()
