@@ -59,6 +59,10 @@ class Environment(BaseSettings):
     dedup_scope: Literal["namespace", "installation"] = Field(
         "namespace", description="Whose chunks an upload may build on: those of its own namespace, or everybody's."
     )
+    hub_first_commit: bool = Field(
+        default=False,
+        description="Whether a repository made through the Hub's API begins with a first commit of .gitattributes.",
+    )
     webhooks_to_private_addresses: bool = Field(
         default=False,
         description="Whether a webhook may lead to a private or local address, such as a team's own server.",

@@ -46,40 +46,6 @@ _TEXT_SUFFIXES = (
     ".cfg",
     ".gitattributes",
 )
-# Weights and archives are large files whatever their size, as clients expect: a file then does not change its kind when
-# it grows, and its SHA-256 is in every list.
-_LARGE_SUFFIXES = (
-    ".7z",
-    ".arrow",
-    ".bin",
-    ".bz2",
-    ".ckpt",
-    ".gguf",
-    ".gz",
-    ".h5",
-    ".joblib",
-    ".mlmodel",
-    ".model",
-    ".msgpack",
-    ".npy",
-    ".npz",
-    ".onnx",
-    ".parquet",
-    ".pb",
-    ".pickle",
-    ".pkl",
-    ".pt",
-    ".pth",
-    ".rar",
-    ".safetensors",
-    ".tar",
-    ".tflite",
-    ".tgz",
-    ".wasm",
-    ".xz",
-    ".zip",
-    ".zst",
-)
 _MAX_LINE = 16 * 1024 * 1024
 _MAX_OPERATIONS = 100_000
 _MAX_PREUPLOAD = 10_000
@@ -118,7 +84,7 @@ def preupload(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
 def is_regular(path: str, size: int, *, is_large: bool | None = None) -> bool:
     """`is_large` is what the repository's own .gitattributes say; what is too long for a commit is large anyway."""
     if is_large is None:
-        is_large = path.lower().endswith(_LARGE_SUFFIXES)
+        is_large = path.lower().endswith(patterns.LARGE_SUFFIXES)
     if size and is_large:
         return False
     return size <= (REGULAR_TEXT_BYTES if path.lower().endswith(_TEXT_SUFFIXES) else REGULAR_BYTES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
 from steelyard_contracts.errors import (
@@ -21,6 +22,7 @@ from steelyard_platform.hub.http import absolute, expanded, flag, hub_view, json
 from steelyard_platform.hub.records import repository_record, sibling_records
 from steelyard_platform.repos import services
 from steelyard_platform.repos.admission import set_gate
+from steelyard_platform.repos.beginnings import make_first_commit
 from steelyard_platform.repos.card import faults_of, parse_metadata, split_card
 from steelyard_platform.repos.models import Gate, Repository
 from steelyard_platform.repos.queries import find_repository
@@ -39,6 +41,8 @@ def create(request: HttpRequest) -> HttpResponseBase:
         known = find_repository(actor, kind, f"{team.name}/{name}", Action.SEE)
         # `exist_ok=True` reads the address out of the refusal.
         return JsonResponse({"error": error.message, "url": page_url(request, known)}, status=409)
+    if django_settings.ENVIRONMENT.hub_first_commit:
+        make_first_commit(repository, actor)
     return JsonResponse(
         {"url": page_url(request, repository), "name": repository.full_name, "id": str(repository.pk)},
         status=200,

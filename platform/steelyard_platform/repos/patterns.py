@@ -19,6 +19,40 @@ _MAX_LINES = 1000
 # Patterns become regular expressions: a few stars in a row of letters can keep one busy for hours.
 _MAX_STARS_IN_A_NAME, _MAX_DOUBLE_STARS = 3, 3
 _STARS = re.compile(r"\*+")
+# Weights and archives are large files whatever their size, as clients expect: a file then does not change its kind when
+# it grows, and its SHA-256 is in every list.
+LARGE_SUFFIXES = (
+    ".7z",
+    ".arrow",
+    ".bin",
+    ".bz2",
+    ".ckpt",
+    ".gguf",
+    ".gz",
+    ".h5",
+    ".joblib",
+    ".mlmodel",
+    ".model",
+    ".msgpack",
+    ".npy",
+    ".npz",
+    ".onnx",
+    ".parquet",
+    ".pb",
+    ".pickle",
+    ".pkl",
+    ".pt",
+    ".pth",
+    ".rar",
+    ".safetensors",
+    ".tar",
+    ".tflite",
+    ".tgz",
+    ".wasm",
+    ".xz",
+    ".zip",
+    ".zst",
+)
 
 
 def is_ignored(lines: Iterable[str]) -> Callable[[str], bool]:
@@ -43,6 +77,11 @@ def is_large(lines: Iterable[str]) -> Callable[[str], bool | None]:
         return next((large for spec, large in reversed(rules) if spec.match_file(path)), None)
 
     return of
+
+
+def default_attributes() -> str:
+    """What git clients, and Hub clients that look, are told is large where nobody has said anything else."""
+    return "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in LARGE_SUFFIXES)
 
 
 def _spec(lines: Iterable[str]) -> GitIgnoreSpec:

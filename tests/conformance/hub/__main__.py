@@ -53,7 +53,10 @@ def main() -> int:
     scope = read_scope((HERE / "out_of_scope.toml").read_text())
     python = _environment(ROOT / "var" / "hub-conformance-venv")
     with tempfile.TemporaryDirectory(prefix="steelyard-conformance-") as folder:
-        settings = {"STEELYARD_DEFAULT_VISIBILITY": "public"}
+        settings = {
+            "STEELYARD_DEFAULT_VISIBILITY": "public",
+            "STEELYARD_HUB_FIRST_COMMIT": str(not options.begin_empty),
+        }
         installation = RunningInstallation(Path(folder) / "var", settings)
         installation.start("--without-compute")
         try:
@@ -73,6 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="FILE", help="these files, such as test_lfs")
     parser.add_argument("--workers", type=int, default=2, help="test processes for each file")
     parser.add_argument("--select", default="", help="pytest's -k")
+    parser.add_argument("--begin-empty", action="store_true", help="without the Hub's first commit, as is the default")
     parser.add_argument("--details", action="store_true", help="show why tests fail")
     parser.add_argument("--write", action="store_true", help=f"write the figures into {DOCUMENT.name}")
     return parser.parse_args()
