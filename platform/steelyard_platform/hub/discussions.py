@@ -66,6 +66,7 @@ def discussion(request: HttpRequest, kind: RepositoryKind, namespace: str, name:
     if proposal is None or found is None:
         raise NotFoundError(f"{repository.full_name} has no proposal {number}.", number=number)
     base = found.base.branch.name if found.base else DEFAULT_REVISION
+    base = DEFAULT_REVISION if base.startswith("refs/") else base  # it was squashed meanwhile
     return JsonResponse(
         {
             **_record(proposal),

@@ -62,6 +62,17 @@ def _sibling(entry: Entry, *, with_blobs: bool) -> dict[str, Any]:
 
 
 def tree_record(item: Entry | tree.Folder, last_commit: Version | None = None) -> dict[str, Any]:
+    record = _item_record(item)
+    if last_commit is not None:
+        record["lastCommit"] = {
+            "id": last_commit.commit_id,
+            "title": last_commit.title,
+            "date": date(last_commit.created_at),
+        }
+    return record
+
+
+def _item_record(item: Entry | tree.Folder) -> dict[str, Any]:
     if isinstance(item, tree.Folder):
         return {"type": "directory", "path": item.path, "oid": "0" * 40, "size": 0}
     assert item.blob is not None  # noqa: S101 - tombstones never leave `tree`
@@ -70,12 +81,6 @@ def tree_record(item: Entry | tree.Folder, last_commit: Version | None = None) -
         record["lfs"] = {"oid": item.blob.sha256, "size": item.blob.size, "pointerSize": _POINTER_SIZE}
         if item.blob.xet_id is not None:
             record["xetHash"] = item.blob.xet_id
-    if last_commit is not None:
-        record["lastCommit"] = {
-            "id": last_commit.commit_id,
-            "title": last_commit.title,
-            "date": date(last_commit.created_at),
-        }
     return record
 
 

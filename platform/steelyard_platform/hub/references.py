@@ -28,7 +28,7 @@ def list_refs(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
                 "targetCommit": tip.commit_id if (tip := tip_of(branch)) else root_id(repository),
             }
             for branch in branches
-            if not branch.name.startswith(PREFIX)
+            if not branch.name.startswith("refs/")
         ],
         "converts": [],
         "tags": [

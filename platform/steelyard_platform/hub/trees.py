@@ -36,7 +36,7 @@ def tree(
         limit=_PAGE,
     )
     commits = _last_commits(snapshot.version, items) if flag(request, "expand") else {}
-    records = [tree_record(item, commits.get(item.added_in) if isinstance(item, Entry) else None) for item in items]
+    records = [tree_record(item, commits.get(item.path)) for item in items]
     return page_response(request, records, cursor)
 
 
@@ -55,7 +55,7 @@ def paths_info(
         elif _is_folder(snapshot.version, path):
             items.append(trees.Folder(path))
     commits = _last_commits(snapshot.version, items) if expand else {}
-    records = [tree_record(item, commits.get(item.added_in) if isinstance(item, Entry) else None) for item in items]
+    records = [tree_record(item, commits.get(item.path)) for item in items]
     return JsonResponse(records, safe=False)
 
 
@@ -99,10 +99,12 @@ def _is_folder(version: Version | None, path: str) -> bool:
     return trees.entries_at(version).filter(path__gte=prefix, path__lt=prefix[:-1] + "0").exists()
 
 
-def _last_commits(version: Version | None, items: list[Entry | trees.Folder]) -> dict[int, Version]:
-    """The versions that last changed these files, by number, in one query."""
+def _last_commits(version: Version | None, items: list[Entry | trees.Folder]) -> dict[str, Version]:
+    """The version that last changed each of these, by path; a folder changes with whatever is in it."""
     if version is None:
         return {}
-    numbers = {item.added_in for item in items if isinstance(item, Entry)}
-    found = Version.objects.filter(repository=version.repository_id, number__in=numbers)
-    return {one.number: one for one in found}
+    numbers = trees.last_changes(version, [item.path for item in items if isinstance(item, trees.Folder)])
+    numbers |= {item.path: item.added_in for item in items if isinstance(item, Entry)}
+    found = Version.objects.filter(repository=version.repository_id, number__in=set(numbers.values()))
+    by_number = {one.number: one for one in found}
+    return {path: by_number[number] for path, number in numbers.items() if number in by_number}

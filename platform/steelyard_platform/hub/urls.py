@@ -9,6 +9,7 @@ from steelyard_platform.hub import (
     chunks,
     commits,
     discussions,
+    history,
     identity,
     lfs,
     listing,
@@ -51,6 +52,9 @@ urlpatterns = [
         path(f"{_REPOSITORY}/user-access-request/{state}", access.requests, {"state": state})
         for state in ("pending", "accepted", "rejected")
     ),
+    path(f"{_REPOSITORY}/super-squash/<segment:revision>", history.squash),
+    path(f"{_REPOSITORY}/lfs-files", history.large_files),
+    path(f"{_REPOSITORY}/lfs-files/batch", history.forget_large_files),
     path(f"{_REPOSITORY}/discussions", discussions.discussions),
     path(f"{_REPOSITORY}/discussions/<int:number>", discussions.discussion),
     path(f"{_REPOSITORY}/user-access-request/handle", access.handle),

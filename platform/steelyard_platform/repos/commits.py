@@ -323,6 +323,18 @@ def _new_version(
     return version
 
 
+def write_version(
+    repository: Repository, branch: Branch, entries: list[Entry], message: Message, actor: Actor
+) -> Version:
+    """The first version of a branch that stands on nothing, of what others have. The repository is locked already."""
+    blobs = {entry.blob.sha256: entry.blob for entry in entries if entry.blob is not None}
+    added = [AddFile(entry.path, entry.blob.sha256, entry.is_lfs) for entry in entries if entry.blob is not None]
+    changes = [Change(add.path, add, None) for add in sorted(added, key=lambda add: add.path)]
+    version = _new_version(repository, branch, None, changes, blobs, message, actor)
+    _write_entries(branch, version.number, changes, blobs)
+    return version
+
+
 def _totals(tip: Version | None, changes: list[Change], blobs: Mapping[str, Blob]) -> tuple[int, int]:
     files, size = (tip.file_count, tip.total_size) if tip else (0, 0)
     for change in changes:

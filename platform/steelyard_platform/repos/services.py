@@ -124,7 +124,7 @@ def create_branch(
 @transaction.atomic
 def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
     """Raises: ForbiddenError, RevisionNotFoundError; ConflictError while something else stands on its versions."""
-    _refuse_jobs(actor)
+    refuse_jobs(actor)
     demand(actor, Action.WRITE, repository.resource)
     branch = find_branch(repository, name)
     if branch is None:
@@ -210,7 +210,7 @@ def create_tag(*, repository: Repository, name: str, at: Snapshot, message: str,
 @transaction.atomic
 def delete_tag(*, repository: Repository, name: str, actor: Actor) -> None:
     """Raises: ForbiddenError, RevisionNotFoundError."""
-    _refuse_jobs(actor)
+    refuse_jobs(actor)
     demand(actor, Action.WRITE, repository.resource)
     tag = Tag.objects.select_related("version").filter(repository=repository, name=name).first()
     if tag is None:
@@ -227,7 +227,7 @@ def move_alias(*, version: Version, name: str, reason: str, verdicts: list[dict[
     Raises: InvalidNameError, ForbiddenError.
     """
     repository = version.repository
-    _refuse_jobs(actor)
+    refuse_jobs(actor)
     check_reference_name(name, "alias")
     _check_not_taken(repository, name, among=(Branch, Tag))
     Repository.objects.select_for_update().get(pk=repository.pk)
@@ -251,7 +251,7 @@ def move_alias(*, version: Version, name: str, reason: str, verdicts: list[dict[
     return alias
 
 
-def _refuse_jobs(actor: Actor) -> None:
+def refuse_jobs(actor: Actor) -> None:
     """A job may add versions to its output, not decide what they are called. Raises: ForbiddenError."""
     if actor.scope is Scope.JOB:
         raise ForbiddenError("A job's token adds versions; names are moved and deleted by people.")

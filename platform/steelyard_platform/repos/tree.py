@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Sum, Value
 
 from steelyard_contracts.errors import EntryNotFoundError
 from steelyard_platform.repos.models import Branch, Entry, Version
+from steelyard_platform.storage.batches import batches
 
 # A folder takes one row to find; fetching a page of rows for each would read a million to show a thousand.
 _FIRST_BATCH = 8
+_FOLDERS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,29 @@ def _skipping(entries: QuerySet[Entry], prefix: str, after: str, limit: int) -> 
 
 def entries_for_paths(version: Version | None, paths: Iterable[str]) -> dict[str, Entry]:
     return {entry.path: entry for entry in entries_at(version).filter(path__in=list(paths))}
+
+
+def last_changes(version: Version, folders: Iterable[str]) -> dict[str, int]:
+    """The number of the version that last changed anything in each of these folders."""
+    found: dict[str, int] = {}
+    for layer in layers_of(version):
+        for batch in batches(folders, _FOLDERS_AT_ONCE):
+            first, *others = [_last_change(layer, folder) for folder in batch]
+            for row in first.union(*others, all=True):
+                numbers = [row["added"] or 0, row["removed"] or 0, found.get(row["folder"], 0)]
+                found[row["folder"]] = max(numbers)
+    return found
+
+
+def _last_change(layer: Layer, folder: str) -> QuerySet[Entry, Any]:
+    """Costs what the folder holds and has held; each is looked at once."""
+    inside = Entry.objects.filter(branch_id=layer.branch_id, added_in__lte=layer.number)
+    inside = inside.filter(path__gte=f"{folder}/", path__lt=f"{folder}0").order_by()
+    return inside.values("branch_id").annotate(
+        folder=Value(folder),
+        added=Max("added_in"),
+        removed=Max("removed_in", filter=Q(removed_in__lte=layer.number)),
+    )
 
 
 def measure(version: Version | None) -> tuple[int, int]:

@@ -126,6 +126,30 @@ def test_commits_come_formatted_when_asked(send, repository, owner):
     assert formatted["formatted"] == {"title": "a commit", "message": ""}
 
 
+def test_a_folders_last_commit_is_that_of_whatever_is_in_it(send, repository, owner):
+    first = commit_files(repository, owner, {"a/1": b"1", "b/1": b"1", "c": b"1", "d/1": b"1", "d/2": b"1"})
+    second = commit_files(repository, owner, {"a/deep/2": b"2"})
+    third = commit_files(repository, owner, {"d/2": None})
+    services.create_branch(
+        repository=repository, name="side", start=Snapshot(repository, third), actor=actor_for_user(owner)
+    )
+    fourth = commit_files(repository, owner, {"b/1": b"4"}, branch="side")
+
+    def last(revision):
+        items = send("GET", f"/api/models/{repository}/tree/{revision}?expand=true").json()
+        return {item["path"]: item["lastCommit"]["id"] for item in items}
+
+    on_main = {"a": second.commit_id, "b": first.commit_id, "c": first.commit_id, "d": third.commit_id}
+    assert last("main") == on_main
+    assert last("v1") == dict.fromkeys("abcd", first.commit_id)
+    assert last("side") == on_main | {"b": fourth.commit_id}
+    asked = {"paths": ["a", "c"], "expand": True}
+    [folder, file] = send("POST", f"/api/models/{repository}/paths-info/main", asked).json()
+    assert (folder["lastCommit"]["id"], file["lastCommit"]["id"]) == (second.commit_id, first.commit_id)
+    plain = send("GET", f"/api/models/{repository}/tree/main").json()
+    assert not any("lastCommit" in item for item in plain)
+
+
 def test_nobody_likes_anything_and_the_list_says_so(send, owner):
     assert send("GET", f"/api/users/{owner.username}/likes").json() == []
     assert send("GET", "/api/users/nobody-here/likes").status_code == 404
