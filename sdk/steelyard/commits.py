@@ -26,15 +26,21 @@ class Large:
     size: int
 
 
-def large_files(transport: Transport, ref: Ref, files: Mapping[str, Path]) -> list[str]:
-    """Those of the files that are sent before the commit; the others travel inside it."""
-    found: list[str] = []
+def sort_files(transport: Transport, ref: Ref, files: Mapping[str, Path]) -> tuple[list[str], list[str]]:
+    """(those that are sent before the commit, those that travel inside it), by their paths.
+
+    What the repository's own .gitignore names is neither.
+    """
+    large: list[str] = []
+    small: list[str] = []
     waiting = iter(files.items())
     while batch := list(islice(waiting, _ASKED_AT_ONCE)):
         asked = [{"path": path, "size": file.stat().st_size, "sample": _sample(file)} for path, file in batch]
         answer = transport.call("POST", f"{_home(ref)}/preupload/{_revision(ref)}", body={"files": asked})
-        found += [one["path"] for one in answer["files"] if one["uploadMode"] == "lfs"]
-    return found
+        for one in answer["files"]:
+            if not one.get("shouldIgnore"):
+                (large if one["uploadMode"] == "lfs" else small).append(one["path"])
+    return large, small
 
 
 def commit(

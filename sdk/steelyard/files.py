@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import quote
 
-from steelyard.commits import Large, commit, large_files
+from steelyard.commits import Large, commit, sort_files
 from steelyard.hub_client import HubClient
 from steelyard.progress import byte_progress
 from steelyard.transfer.fetching import fetch_file
@@ -42,10 +42,10 @@ class Files:
         Raises: InvalidInputError for a source that is not there, and the server's errors.
         """
         files = _files_of(source, path_in_repository)
-        large = large_files(self._transport, ref, files)
+        large, small = sort_files(self._transport, ref, files)
         sent = self._send(ref, {path: files[path] for path in large})
-        small = {path: file for path, file in files.items() if path not in sent}
-        return commit(self._transport, ref, message=message or f"Push {source.name}", small=small, large=sent)
+        inside = {path: files[path] for path in small}
+        return commit(self._transport, ref, message=message or f"Push {source.name}", small=inside, large=sent)
 
     def _send(self, ref: Ref, files: dict[str, Path]) -> dict[str, Large]:
         store = ChunkStore(self._transport, ref, "write")

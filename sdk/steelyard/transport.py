@@ -14,7 +14,14 @@ from typing import Any, BinaryIO, TypeVar
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from steelyard_contracts.errors import ErrorBody, NotFoundError, SteelyardError, UnavailableError, error_from_body
+from steelyard_contracts.errors import (
+    ErrorBody,
+    ErrorDetail,
+    NotFoundError,
+    SteelyardError,
+    UnavailableError,
+    error_from_body,
+)
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Result = TypeVar("Result")
@@ -22,7 +29,7 @@ Block = bytes | memoryview
 
 CHUNK = 1024 * 1024
 _TIMEOUT = httpx2.Timeout(60, connect=10)
-_TRY_AGAIN = frozenset({502, 503, 504})
+_TRY_AGAIN = dict.fromkeys((502, 503, 504), UnavailableError)
 _LONGEST_PAUSE = 8.0
 
 
@@ -84,17 +91,17 @@ class Transport:
 
     def pages(self, path: str, **query: str) -> Iterator[Any]:
         """The items of a list whose answers link to the next page. Raises: SteelyardError."""
-        following: str | None = path
+        following: str | None = str(httpx2.URL(path, params=query))
         while following:
 
-            def once(address: str = following, asked: dict[str, str] = query) -> httpx2.Response:
-                response = self._http.get(address, params=asked)
+            def once(address: str = following) -> httpx2.Response:
+                response = self._http.get(address)
                 _raise_for(response)
                 return response
 
             response = self.repeat(once)
             yield from response.json()
-            following, query = response.links.get("next", {}).get("url"), {}
+            following = response.links.get("next", {}).get("url")
 
     def send_lines(self, path: str, lines: Callable[[], Iterator[bytes]]) -> Any:
         """POSTs a stream of JSON lines, made anew for each try. Raises: SteelyardError."""
@@ -213,15 +220,24 @@ def _raise_for(response: httpx2.Response) -> None:
     """Raises: the class that the answer's code names."""
     if response.status_code < httpx2.codes.BAD_REQUEST:
         return
+    if (error := _error_in(response)) is not None:
+        raise error
+    text = f"{response.request.url.copy_with(query=None)} answered {response.status_code}."
+    raise {httpx2.codes.NOT_FOUND: NotFoundError, **_TRY_AGAIN}.get(response.status_code, SteelyardError)(text)
+
+
+def _error_in(response: httpx2.Response) -> SteelyardError | None:
+    """As the API words it, or as its Hub side does: what that says for the Hub's clients stands in a header for us."""
     try:
-        raise error_from_body(ErrorBody.model_validate_json(response.content))
+        return error_from_body(ErrorBody.model_validate_json(response.content))
     except ValidationError:
-        text = f"{response.request.url.copy_with(query=None)} answered {response.status_code}."
-    if response.status_code == httpx2.codes.NOT_FOUND:
-        raise NotFoundError(text)
-    if response.status_code in _TRY_AGAIN:
-        raise UnavailableError(text)
-    raise SteelyardError(text)
+        pass
+    try:
+        said = response.json()
+        message = response.headers.get("X-Steelyard-Message") or said["error"]
+        return error_from_body(ErrorBody(error=ErrorDetail(code=said["code"], message=message)))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

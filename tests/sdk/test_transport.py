@@ -9,7 +9,14 @@ from pydantic import BaseModel
 import steelyard
 from steelyard.settings import Credentials, credentials_file, find_credentials, keep_credentials
 from steelyard.transport import Transport
-from steelyard_contracts.errors import AuthenticationError, ForbiddenError, SteelyardError, UnavailableError
+from steelyard_contracts.errors import (
+    AuthenticationError,
+    ForbiddenError,
+    NotFoundError,
+    RepositoryNotFoundError,
+    SteelyardError,
+    UnavailableError,
+)
 
 
 class Thing(BaseModel):
@@ -41,6 +48,24 @@ def test_the_servers_sentence_arrives_as_its_class(monkeypatch):
     transport, _ = transport_to([refusal(403, "forbidden", "ada may not write model a/b.")], monkeypatch)
     with pytest.raises(ForbiddenError, match="ada may not write model a/b."):
         transport.get(Thing, "/x")
+
+
+def test_what_the_hub_side_says_arrives_as_its_class_too(monkeypatch):
+    headers = {"X-Steelyard-Message": "There is no model a/b, or you may not read it."}
+    said = httpx2.Response(404, json={"error": "Repository not found", "code": "repository_not_found"}, headers=headers)
+    transport, _ = transport_to([said, httpx2.Response(404)], monkeypatch)
+    with pytest.raises(RepositoryNotFoundError, match="There is no model a/b"):
+        transport.call("GET", "/api/models/a/b")
+    with pytest.raises(NotFoundError, match="answered 404"):
+        transport.call("GET", "/api/models/a/b")
+
+
+def test_pages_are_followed_to_the_end(monkeypatch):
+    link = {"Link": '<http://hub.test/x?cursor=2>; rel="next"'}
+    answers = [httpx2.Response(200, json=[1, 2], headers=link), httpx2.Response(200, json=[3])]
+    transport, seen = transport_to(answers, monkeypatch)
+    assert list(transport.pages("/x", recursive="true")) == [1, 2, 3]
+    assert [str(request.url) for request in seen] == ["http://hub.test/x?recursive=true", "http://hub.test/x?cursor=2"]
 
 
 def test_a_passing_failure_is_tried_again(monkeypatch):

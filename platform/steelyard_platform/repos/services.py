@@ -135,7 +135,7 @@ def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
     if Alias.objects.filter(version__in=versions).exists() or Branch.objects.filter(base__in=versions).exists():
         raise ConflictError(f"An alias or another branch stands on the branch {name!r}; move or delete that first.")
     touch_blobs_of(Entry.objects.filter(branch=branch))
-    _announce_ref(repository, name if name.startswith("refs/") else f"refs/heads/{name}", before=tip_of(branch))
+    _announce_ref(repository, _ref_of(branch), before=tip_of(branch))
     try:
         branch.delete()
     except ProtectedError as error:
@@ -149,16 +149,18 @@ def delete_version(*, version: Version, actor: Actor) -> None:
 
     Raises: ForbiddenError; ConflictError while a name, a branch or a release stands on it.
     """
-    _refuse_jobs(actor)
-    repository = Repository.objects.select_for_update().get(pk=version.repository_id)
+    refuse_jobs(actor)
+    repository = Repository.objects.select_for_update(of=("self",)).select_related("team").get(pk=version.repository_id)
     demand(actor, Action.MANAGE, repository.resource)
     if (name := _name_on(version)) is not None:
         raise ConflictError(f"{name} stands on {version.label}; move or delete that first.")
     following = Version.objects.filter(branch=version.branch, number__gt=version.number).order_by("number").first()
     _close_gap(version, following)
     if following is None:
-        before = Version.objects.filter(branch=version.branch, number__lt=version.number)
-        Branch.objects.filter(pk=version.branch_id).update(head=before.order_by("-number").first())
+        earlier = Version.objects.filter(branch=version.branch, number__lt=version.number)
+        head = earlier.order_by("-number").first()
+        Branch.objects.filter(pk=version.branch_id).update(head=head)
+        _announce_ref(repository, _ref_of(version.branch), before=version, after=head)
     version.children.update(parent=version.parent)
     try:
         version.delete()
@@ -255,6 +257,10 @@ def refuse_jobs(actor: Actor) -> None:
     """A job may add versions to its output, not decide what they are called. Raises: ForbiddenError."""
     if actor.scope is Scope.JOB:
         raise ForbiddenError("A job's token adds versions; names are moved and deleted by people.")
+
+
+def _ref_of(branch: Branch) -> str:
+    return branch.name if branch.name.startswith("refs/") else f"refs/heads/{branch.name}"
 
 
 def _announce_ref(
