@@ -30,7 +30,8 @@ from steelyard_platform.storage.objects import (
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-PART_SIZE = 16 * 1024 * 1024
+# Each upload that runs holds two or three.
+PART_SIZE = 8 * 1024 * 1024
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _PRECONDITION = frozenset({"412", "PreconditionFailed"})
 _BAD_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "NoSuchUpload", "EntityTooSmall"})
@@ -47,13 +48,12 @@ class S3ObjectStore:
     def put(self, key: str, chunks: Iterable[bytes], *, if_absent: bool = False) -> ObjectInfo:
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if if_absent else {}
         blocks = _blocks(chunks, PART_SIZE)
-        first = next(blocks, b"")
-        second = next(blocks, None)
+        held = [next(blocks, b"")]
         with _border(key):
-            if second is None:
-                self.client.put_object(Bucket=self.bucket, Key=check_key(key), Body=first, **condition)
+            if len(held[0]) < PART_SIZE:
+                self.client.put_object(Bucket=self.bucket, Key=check_key(key), Body=held[0], **condition)
             else:
-                self._put_parts(key, _chain(first, second, blocks), condition)
+                self._put_parts(key, _before(held, blocks), condition)
         return self.stat(key)
 
     def _put_parts(self, key: str, blocks: Iterator[bytes], condition: dict[str, Any]) -> None:
@@ -239,18 +239,31 @@ def _stream(key: str, body: Any) -> Iterator[bytes]:
 
 
 def _blocks(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """The same bytes in blocks of exactly `size`, the last one shorter."""
-    block = bytearray()
+    """The same bytes in blocks of exactly `size`, the last one shorter.
+
+    Many uploads run at once: nothing here keeps a block that was handed out.
+    """
+    pending: list[bytes] = []
+    length = 0
     for chunk in chunks:
-        block += chunk
-        while len(block) >= size:
-            yield bytes(block[:size])
-            del block[:size]
-    if block:
-        yield bytes(block)
+        start = 0
+        while length + len(chunk) - start >= size:
+            end = start + size - length
+            pending.append(chunk[start:end])
+            start, length = end, 0
+            yield _joined(pending)
+        pending.append(chunk[start:])
+        length += len(chunk) - start
+    if length:
+        yield _joined(pending)
 
 
-def _chain(first: bytes, second: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield second
+def _joined(pending: list[bytes]) -> bytes:
+    block = b"".join(pending)
+    pending.clear()
+    return block
+
+
+def _before(held: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield held.pop()
     yield from rest
