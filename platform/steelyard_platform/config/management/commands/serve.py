@@ -22,6 +22,9 @@ _WILDCARDS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - named to be tr
 _LIGHT_THREADS = 4
 # A presigned address with many parameters is longer than gunicorn's default of 4 KiB.
 _LONGEST_REQUEST_LINE = 8190
+# Blocks of uploads go back to the system at once. Otherwise glibc learns from the first ones to keep what follows, in
+# a heap for each thread.
+_WEB_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "262144"}
 
 
 class Command(BaseCommand):
@@ -83,7 +86,8 @@ def _web(port: int) -> Program:
         "--no-control-socket",
         "--log-level", "warning",
     ]  # fmt: skip
-    return Program("web", [sys.executable, "-m", "gunicorn", "steelyard_platform.config.wsgi:application", *options])
+    command = [sys.executable, "-m", "gunicorn", "steelyard_platform.config.wsgi:application", *options]
+    return Program("web", command, _WEB_MEMORY)
 
 
 def _light() -> list[Program]:
