@@ -20,7 +20,7 @@ from steelyard_platform.repos import tree
 from steelyard_platform.repos.card import card_text, split_card
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository, Version
 from steelyard_platform.repos.proposals import PREFIX
-from steelyard_platform.repos.queries import find_repository
+from steelyard_platform.repos.queries import find_repository, is_allowed
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.weights.models import Evaluation, GateRule
 from steelyard_platform.weights.services import delete_version, promote_version, visible_evaluations, visible_lineage
@@ -35,7 +35,7 @@ def overview(request: HttpRequest, kind: str, namespace: str, name: str) -> Http
     repository = _find(request, kind, namespace, name)
     version = resolve(repository, DEFAULT_REVISION).version
     _, text = split_card(card_text(version) or "")
-    context = _context(request, repository, "card") | {
+    context = repository_context(request, repository, "card") | {
         "version": version,
         "card": card_html(text) if text.strip() else None,
         "aliases": Alias.objects.filter(repository=repository).select_related("version").order_by("name"),
@@ -68,7 +68,7 @@ def files(
         for item in items
     ]
     trail = folder.strip("/").split("/") if folder.strip("/") else []
-    context = _context(request, repository, "files") | {
+    context = repository_context(request, repository, "files") | {
         "revision": revision,
         "version": snapshot.version,
         "rows": rows,
@@ -87,7 +87,7 @@ def versions(request: HttpRequest, kind: str, namespace: str, name: str) -> Http
         rows = rows.filter(number__lt=int(before))
     found = list(rows.order_by("-number")[: _PAGE + 1])
     measures = _accuracies(found)
-    context = _context(request, repository, "versions") | {
+    context = repository_context(request, repository, "versions") | {
         "versions": [(version, measures.get(version.pk)) for version in found[:_PAGE]],
         "has_more": len(found) > _PAGE,
         "moves": AliasMove.objects.filter(repository=repository)
@@ -103,7 +103,7 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
     found = _resolve(repository, revision)
     actor = page_actor(request)
     edges = visible_lineage(found, actor)
-    context = _context(request, repository, "versions") | {
+    context = repository_context(request, repository, "versions") | {
         "version": found,
         "evaluations": _newest_of_each_place(_evaluations(found, actor)),
         "made_from": edges.filter(target=found)[:_PAGE],
@@ -125,7 +125,7 @@ def compare(request: HttpRequest, kind: str, namespace: str, name: str, left: st
     """Two versions' measures side by side, on the same data and in the same runtime."""
     repository = _find(request, kind, namespace, name)
     one, other = _resolve(repository, left), _resolve(repository, right)
-    context = _context(request, repository, "versions") | {
+    context = repository_context(request, repository, "versions") | {
         "left": one,
         "right": other,
         "tables": compared(one, other, page_actor(request)),
@@ -262,5 +262,12 @@ def _resolve(repository: Repository, revision: str) -> Version:
     return found
 
 
-def _context(request: HttpRequest, repository: Repository, tab: str) -> dict[str, Any]:
-    return {"repository": repository, "base": repository.page, "tab": tab, "actor": page_actor(request)}
+def repository_context(request: HttpRequest, repository: Repository, tab: str) -> dict[str, Any]:
+    actor = page_actor(request)
+    return {
+        "repository": repository,
+        "base": repository.page,
+        "tab": tab,
+        "actor": actor,
+        "must_ask": not is_allowed(actor, Action.READ, repository),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from steelyard_platform.pages import account, fleet, home, jobs, repositories, storage
+from steelyard_platform.pages import access, account, fleet, home, jobs, repositories, storage
 from steelyard_platform.repos import addresses  # noqa: F401 - registers the converter
 
 _JOB = "jobs/<uuid:job_id>"
@@ -42,6 +42,9 @@ for kind, prefix in (
         path(prefix, repositories.overview, which),
         path(f"{prefix}/tree/<segment:revision>", repositories.files, which),
         path(f"{prefix}/tree/<segment:revision>/<path:folder>", repositories.files, which),
+        path(f"{prefix}/access", access.access, which),
+        path(f"{prefix}/access/ask", access.ask, which),
+        path(f"{prefix}/access/decide", access.decide, which),
         path(f"{prefix}/versions", repositories.versions, which),
         path(f"{prefix}/versions/<segment:revision>", repositories.version, which),
         path(f"{prefix}/versions/<segment:revision>/promote", repositories.promote, which),

@@ -46,21 +46,24 @@ def find_repository(actor: Actor, kind: RepositoryKind, full_name: str, action: 
             f"There is no {kind} {full_name}, or you may not read it. Check the name and the token.",
             repository=full_name,
         )
-    _demand(actor, action, repository)
+    if not is_allowed(actor, action, repository):
+        if may(actor, action, replace(repository.resource, is_gated=False)):
+            raise GatedError(
+                f"Access to {kind} {repository.full_name} is restricted and you are not in the authorized list. "
+                f"Ask for access at {repository.page}/access.",
+                repository=repository.full_name,
+            )
+        demand(actor, action, repository.resource)
     return repository
 
 
-def _demand(actor: Actor, action: Action, repository: Repository) -> None:
+def is_allowed(actor: Actor, action: Action, repository: Repository) -> bool:
+    """`may`, and the gate: it opens for whoever would be allowed without it and was let in."""
     resource = repository.resource
-    if resource.is_gated and not may(actor, action, resource) and may(actor, action, replace(resource, is_gated=False)):
-        if is_admitted(actor, repository):
-            return
-        raise GatedError(
-            f"Access to {repository.kind} {repository.full_name} is restricted and you are not in the authorized list. "
-            f"Ask for access on its page, {repository.page}.",
-            repository=repository.full_name,
-        )
-    demand(actor, action, resource)
+    if may(actor, action, resource):
+        return True
+    without_gate = resource.is_gated and may(actor, action, replace(resource, is_gated=False))
+    return without_gate and is_admitted(actor, repository)
 
 
 def find_version(actor: Actor, ref: Ref, action: Action = Action.READ) -> Snapshot:
