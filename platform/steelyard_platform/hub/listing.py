@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
-from steelyard_platform.hub.http import hub_view, page_response
-from steelyard_platform.hub.records import repository_record
-from steelyard_platform.repos.models import Repository
+from steelyard_platform.hub.http import expanded, flag, hub_view, page_response
+from steelyard_platform.hub.records import only, repository_record
+from steelyard_platform.repos.models import Gate, Repository
 from steelyard_platform.repos.paging import page_of
 from steelyard_platform.repos.queries import search, visible_repositories
 
@@ -25,7 +25,8 @@ def list_repositories(request: HttpRequest, kind: RepositoryKind) -> HttpRespons
     rows = _filtered(request, visible_repositories(api_actor(request)).filter(kind=kind))
     field = _SORTS.get(request.GET.get("sort", ""), _DEFAULT_SORT)
     found, cursor = page_of(rows, field=field, cursor=request.GET.get("cursor"), limit=_limit(request))
-    return page_response(request, [repository_record(row) for row in found], cursor)
+    wanted = expanded(request)
+    return page_response(request, [only(repository_record(row), wanted) for row in found], cursor)
 
 
 @hub_view("GET")
@@ -40,7 +41,10 @@ def _filtered(request: HttpRequest, rows: QuerySet[Repository]) -> QuerySet[Repo
         rows = rows.filter(team__name__iexact=author)
     wanted = request.GET.getlist("filter") + [request.GET[name] for name in ("pipeline_tag",) if name in request.GET]
     for tag in wanted:
-        rows = rows.filter(card_tags__tag=tag)
+        # A language stands in a card's tags by itself; clients that list datasets ask for `language:en`.
+        rows = rows.filter(card_tags__tag__in={tag, tag.removeprefix("language:")})
+    if "gated" in request.GET:
+        rows = rows.exclude(gate=Gate.NONE) if flag(request, "gated") else rows.filter(gate=Gate.NONE)
     return rows
 
 

@@ -41,6 +41,13 @@ def repository_record(repository: Repository, snapshot: Snapshot | None = None) 
     return record
 
 
+def only(record: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
+    """With `expand`, the fields that were asked for and those that name the repository."""
+    if not wanted:
+        return record
+    return {key: value for key, value in record.items() if key in {*wanted, "id", "_id", "modelId"}}
+
+
 def sibling_records(snapshot: Snapshot, *, with_blobs: bool) -> list[dict[str, Any]] | None:
     if snapshot.version is not None and snapshot.version.file_count > MAX_SIBLINGS:
         return None

@@ -19,7 +19,7 @@ from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action, Actor
 from steelyard_platform.accounts.services import team_named
 from steelyard_platform.hub.http import absolute, expanded, flag, hub_view, json_body, page_url, text_field
-from steelyard_platform.hub.records import repository_record, sibling_records
+from steelyard_platform.hub.records import only, repository_record, sibling_records
 from steelyard_platform.repos import services
 from steelyard_platform.repos.admission import set_gate
 from steelyard_platform.repos.beginnings import make_first_commit
@@ -93,7 +93,7 @@ def info(
     snapshot = resolve(repository, revision)
     record = repository_record(repository, snapshot)
     record["siblings"] = sibling_records(snapshot, with_blobs=flag(request, "blobs"))
-    return JsonResponse(_only(record, expanded(request)))
+    return JsonResponse(only(record, expanded(request)))
 
 
 @hub_view("DELETE")
@@ -109,13 +109,6 @@ def like_or_info(request: HttpRequest, kind: RepositoryKind, namespace: str) -> 
     if request.method == "DELETE":
         raise RepositoryNotFoundError(f"There is no {kind} {namespace}: every name here is namespace/name.")
     return info(request, kind, namespace, "like")
-
-
-def _only(record: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
-    """With `expand`, the fields that were asked for and those that name the repository."""
-    if not wanted:
-        return record
-    return {key: value for key, value in record.items() if key in {*wanted, "id", "_id", "modelId"}}
 
 
 @hub_view("POST")

@@ -18,6 +18,15 @@ MAX_CARD_BYTES = 1024 * 1024
 MAX_METADATA_BYTES = 256 * 1024
 MAX_TAG_LENGTH = 200
 _FENCE = "---"
+_DATASET_KEYS = (
+    "annotations_creators",
+    "language_creators",
+    "multilinguality",
+    "size_categories",
+    "source_datasets",
+    "task_categories",
+    "task_ids",
+)
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -96,7 +105,7 @@ def _tags(metadata: dict[str, Any]) -> Iterator[str]:
     yield from _strings(metadata.get("language"))
     for key, prefix in (("license", "license"), ("datasets", "dataset"), ("base_model", "base_model")):
         yield from (f"{prefix}:{value}" for value in _strings(metadata.get(key)))
-    for key in ("task_categories", "task_ids", "size_categories"):
+    for key in _DATASET_KEYS:
         yield from (f"{key}:{value}" for value in _strings(metadata.get(key)))
 
 

@@ -6,7 +6,10 @@ import re
 
 import pytest
 
+from steelyard_platform.accounts.tokens import actor_for_user
+from steelyard_platform.repos.admission import set_gate
 from steelyard_platform.repos.card import refresh_card
+from steelyard_platform.repos.models import Gate
 from tests.support.factories import commit_files, make_repository, token_for
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +40,30 @@ def test_cards_can_be_filtered_by(get, team, owner):
     assert [item["id"] for item in get("/api/models?filter=vision&filter=license:mit").json()] == [f"{team}/one"]
     assert len(get(f"/api/models?author={team}&filter=license:mit").json()) == 2
     assert get("/api/models?author=nobody").json() == []
+
+
+def test_languages_creators_and_gates_can_be_filtered_by(get, team, owner):
+    card = b"---\nlanguage: en\nlanguage_creators: [crowdsourced]\nmultilinguality: monolingual\n---\n"
+    spoken, gated = make_repository(team, owner, "spoken"), make_repository(team, owner, "gated")
+    refresh_card(spoken, commit_files(spoken, owner, {"README.md": card}))
+    set_gate(repository=gated, gate=Gate.AUTO, actor=actor_for_user(owner))
+
+    def names(query):
+        return [item["id"] for item in get(f"/api/models?{query}").json()]
+
+    for query in (
+        "filter=en",
+        "filter=language:en",
+        "filter=language_creators:crowdsourced&filter=multilinguality:monolingual",
+    ):
+        assert names(query) == [str(spoken)]
+    assert (names("gated=true"), names("gated=false")) == ([str(gated)], [str(spoken)])
+
+
+def test_a_list_has_the_fields_that_were_asked_for(get, team, owner):
+    make_repository(team, owner, "one")
+    [record] = get("/api/models?expand[]=author&expand[]=private").json()
+    assert set(record) == {"_id", "id", "modelId", "author", "private"}
 
 
 def test_a_bad_cursor_or_limit_is_said_to_be_one(get):
