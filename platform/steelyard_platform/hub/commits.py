@@ -6,9 +6,9 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
@@ -30,6 +30,7 @@ from steelyard_platform.repos.revisions import find_branch, resolve, root_id, ti
 from steelyard_platform.storage.receiving import body_stream, lines_of
 
 _log = logging.getLogger(__name__)
+Rules = TypeVar("Rules", bound=Callable[[str], bool | None])
 # Files up to this size travel inside the commit and share one stored object; text may be larger.
 REGULAR_BYTES = 256 * 1024
 REGULAR_TEXT_BYTES = 5 * 1024 * 1024
@@ -64,8 +65,12 @@ def preupload(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
         check_file_path(path)
     version = resolve(repository, revision).version
     there = tree.entries_for_paths(version, [path for path, _ in asked])
-    is_ignored = patterns.is_ignored(_lines(version, patterns.IGNORE_PATH, body.get("gitIgnore")))
-    is_large = patterns.is_large(_lines(version, patterns.ATTRIBUTES_PATH))
+    sent = body.get("gitIgnore")
+    if isinstance(sent, str):
+        is_ignored = patterns.is_ignored(sent.splitlines())
+    else:
+        is_ignored = _own_rules(patterns.is_ignored, version, patterns.IGNORE_PATH)
+    is_large = _own_rules(patterns.is_large, version, patterns.ATTRIBUTES_PATH)
     return JsonResponse(
         {
             "files": [
@@ -90,14 +95,16 @@ def is_regular(path: str, size: int, *, is_large: bool | None = None) -> bool:
     return size <= (REGULAR_TEXT_BYTES if path.lower().endswith(_TEXT_SUFFIXES) else REGULAR_BYTES)
 
 
-def _lines(version: Version | None, path: str, sent: Any = None) -> list[str]:
-    """The patterns that a client sends along, or those that the repository holds at `path`."""
-    if isinstance(sent, str):
-        return sent.splitlines()
+def _own_rules(read: Callable[[list[str]], Rules], version: Version | None, path: str) -> Rules:
+    """What the repository's own list says. One that cannot be read says nothing, or nobody could push a better one."""
     entry = tree.entries_for_paths(version, [path]).get(path)
     if entry is None or entry.blob is None or entry.blob.size > patterns.MAX_BYTES:
-        return []
-    return blob_bytes(entry.blob, limit=patterns.MAX_BYTES).decode(errors="replace").splitlines()
+        return read([])
+    text = blob_bytes(entry.blob, limit=patterns.MAX_BYTES).decode(errors="replace")
+    try:
+        return read(text.splitlines())
+    except InvalidInputError:
+        return read([])
 
 
 @dataclass

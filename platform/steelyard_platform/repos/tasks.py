@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import timedelta
 
 from celery import shared_task
@@ -13,6 +14,7 @@ from steelyard_platform.repos.deliveries import deliver_due
 from steelyard_platform.repos.garbage import collect_garbage
 
 _log = logging.getLogger(__name__)
+_delivering = threading.Lock()
 
 
 @shared_task(name="steelyard.collect_garbage", ignore_result=True)
@@ -29,4 +31,10 @@ def convert() -> None:
 
 @shared_task(name="steelyard.deliver_webhooks", ignore_result=True)
 def deliver_webhooks() -> None:
-    deliver_due()
+    """One thread of a process at most: receivers that take their time must not keep the other light jobs waiting."""
+    if not _delivering.acquire(blocking=False):
+        return
+    try:
+        deliver_due()
+    finally:
+        _delivering.release()

@@ -88,6 +88,11 @@ def test_a_gitignore_cannot_keep_the_server_busy(send, repository):
     assert (answer.status_code, "holds more '*' than can be looked for" in answer.json()["error"]) == (400, True)
 
 
+def test_a_gitignore_that_cannot_be_read_can_still_be_mended(send, repository, owner):
+    commit_files(repository, owner, {".gitignore": b"*a*a*a*a*a*b\n", ".gitattributes": b"*a*a*a*a filter=lfs\n"})
+    assert modes(ask(send, repository, ".gitignore")) == {".gitignore": "regular"}
+
+
 def test_the_repositorys_own_gitattributes_say_what_is_large(send, repository, owner):
     before = modes(ask(send, repository, "a.dat", "b.bin", "c.txt"))
     assert before == {"a.dat": "regular", "b.bin": "lfs", "c.txt": "regular"}
