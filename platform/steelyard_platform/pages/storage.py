@@ -11,6 +11,7 @@ from django.shortcuts import render
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.models import Team
+from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.accounts.services import team_named
 from steelyard_platform.pages.rendering import page, signed_in
 from steelyard_platform.repos.models import Repository
@@ -61,7 +62,7 @@ def namespace(request: HttpRequest, team: str) -> HttpResponseBase:
 @page
 def repository(request: HttpRequest, kind: str, namespace: str, name: str) -> HttpResponseBase:
     actor = page_actor(request)
-    found = find_repository(actor, RepositoryKind(kind), f"{namespace}/{name}")
+    found = find_repository(actor, RepositoryKind(kind), f"{namespace}/{name}", Action.SEE)
     context = {
         "repository": found,
         "base": found.page,

@@ -22,8 +22,8 @@ _WILDCARDS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - named to be tr
 _LIGHT_THREADS = 4
 # A presigned address with many parameters is longer than gunicorn's default of 4 KiB.
 _LONGEST_REQUEST_LINE = 8190
-# Blocks of uploads to S3 go back to the system at once. Otherwise glibc learns from the first ones to keep what follows,
-# in a heap for each thread. Smaller blocks stay on the heap and are used again.
+# Blocks of uploads to S3 go back to the system at once. Otherwise glibc learns from the first ones to keep what
+# follows, in a heap for each thread. Smaller blocks stay on the heap and are used again.
 _WEB_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 * 1024 * 1024)}
 
 
