@@ -6,14 +6,10 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from steelyard.client import Client, connect
 from steelyard.settings import Credentials, find_credentials, keep_credentials
@@ -21,8 +17,8 @@ from steelyard_contracts.errors import SteelyardError
 from steelyard_contracts.fleet import RolloutState, RolloutView
 from steelyard_contracts.jobs import JobState, JobView, VariantKind
 
-out = Console()
-err = Console(stderr=True)
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class _Commands(click.Group):
@@ -41,8 +37,8 @@ class _Commands(click.Group):
 
 
 def _fail(what: str, sentence: str) -> NoReturn:
-    """One sentence on stderr; what the server or a user wrote is never read as markup."""
-    err.print(f"[bold red]{what}:[/] {escape(sentence)}", highlight=False)
+    """One sentence on stderr."""
+    click.echo(f"{click.style(f'{what}:', fg='red', bold=True)} {sentence}", err=True)
     sys.exit(1)
 
 
@@ -69,7 +65,7 @@ def login(url: str | None, token: str | None) -> None:
     secret = token or click.prompt("Token", hide_input=True)
     who = Client(address, secret).whoami()
     path = keep_credentials(Credentials(address.rstrip("/"), secret))
-    out.print(f"You are {who['name']} at {address} (kept in {path}).")
+    click.echo(f"You are {who['name']} at {address} (kept in {path}).")
 
 
 @main.command()
@@ -77,9 +73,9 @@ def login(url: str | None, token: str | None) -> None:
 def whoami(client: Client) -> None:
     """Whom the token speaks for."""
     who = client.whoami()
-    out.print(f"{who['name']} ({who['scope']}) at {find_credentials().url}")
+    click.echo(f"{who['name']} ({who['scope']}) at {find_credentials().url}")
     for team, role in who["teams"].items():
-        out.print(f"  {team}: {role}")
+        click.echo(f"  {team}: {role}")
 
 
 @main.command()
@@ -90,7 +86,7 @@ def whoami(client: Client) -> None:
 def push(client: Client, source: Path, ref: str, message: str) -> None:
     """Upload SOURCE, a file or folder, as a new version of REF (team/model or datasets:/team/name)."""
     version = client.push(source, ref, message=message)
-    out.print(f"{ref} is now {version.version} ({version.files} files, {_size(version.size)})")
+    click.echo(f"{ref} is now {version.version} ({version.files} files, {_size(version.size)})")
 
 
 @main.command()
@@ -108,17 +104,16 @@ def pull(client: Client, ref: str, target: Path | None) -> None:
 def show(client: Client, ref: str) -> None:
     """A version: its names, measures, variants and lineage."""
     version = client.version(ref)
-    out.print(
-        f"[bold]{version.version}[/] {version.commit[:12]} on {version.branch}: {version.title} ({version.author})"
-    )
-    out.print(f"{version.files} files, {_size(version.size)}; aliases: {', '.join(version.aliases) or 'none'}")
+    name = click.style(version.version, bold=True)
+    click.echo(f"{name} {version.commit[:12]} on {version.branch}: {version.title} ({version.author})")
+    click.echo(f"{version.files} files, {_size(version.size)}; aliases: {', '.join(version.aliases) or 'none'}")
     for one in version.evaluations:
         measures = ", ".join(f"{name} {value:.4g}" for name, value in one.metrics.items())
-        out.print(f"  on {one.dataset} in {one.runtime}: {measures}")
+        click.echo(f"  on {one.dataset} in {one.runtime}: {measures}")
     for branch, label in version.variants.items():
-        out.print(f"  variant {branch}: {label}")
+        click.echo(f"  variant {branch}: {label}")
     for edge in version.lineage:
-        out.print(f"  {edge.target} {edge.relation} {edge.source}")
+        click.echo(f"  {edge.target} {edge.relation} {edge.source}")
 
 
 @main.command("delete")
@@ -128,7 +123,7 @@ def show(client: Client, ref: str) -> None:
 def delete_version(client: Client, ref: str) -> None:
     """Delete the version REF, such as team/model@v3; what only it holds is freed."""
     client.delete_version(ref)
-    out.print(f"{ref} is deleted.")
+    click.echo(f"{ref} is deleted.")
 
 
 @main.command()
@@ -199,12 +194,10 @@ def jobs() -> None:
 @click.option("--state", type=click.Choice(list(JobState)), default=None)
 @_with_client
 def list_jobs(client: Client, team: str | None, state: str | None) -> None:
-    table = Table("job", "kind", "state", "progress", "by", "message")
+    table = _table("job", "kind", "state", "progress", "by", "message")
     for job in client.jobs(team=team, state=JobState(state) if state else None):
-        table.add_row(
-            str(job.id), job.kind, job.state, f"{job.progress:.0%}", job.created_by, escape(job.error or job.message)
-        )
-    out.print(table)
+        table.add_row(str(job.id), job.kind, job.state, f"{job.progress:.0%}", job.created_by, job.error or job.message)
+    _show(table)
 
 
 @jobs.command("watch")
@@ -231,7 +224,7 @@ def show_logs(client: Client, job: str) -> None:
 @_with_client
 def cancel_job(client: Client, job: str) -> None:
     view = client.cancel(job)
-    out.print("The job is cancelled." if view.state.is_final else "The job stops at its worker's next heartbeat.")
+    click.echo("The job is cancelled." if view.state.is_final else "The job stops at its worker's next heartbeat.")
 
 
 @main.command()
@@ -242,7 +235,7 @@ def cancel_job(client: Client, job: str) -> None:
 def promote(client: Client, ref: str, alias: str, reason: str) -> None:
     """Move ALIAS to the version REF, if its gates allow it."""
     moved = client.promote(ref, alias, reason=reason)
-    out.print(f"{moved.name} is now {moved.version}.")
+    click.echo(f"{moved.name} is now {moved.version}.")
 
 
 @main.group()
@@ -258,7 +251,7 @@ def gates() -> None:
 def add_gate(client: Client, ref: str, rule: str, applies_to: str) -> None:
     """Add a rule, such as "accuracy >= 0.95 on team/digits@v1", to the model REF."""
     gate = client.add_gate(ref, rule, applies_to=applies_to)
-    out.print(f"Gate {gate.id}: {gate.rule} (for {gate.applies_to})")
+    click.echo(f"Gate {gate.id}: {gate.rule} (for {gate.applies_to})")
 
 
 @gates.command("list")
@@ -266,7 +259,7 @@ def add_gate(client: Client, ref: str, rule: str, applies_to: str) -> None:
 @_with_client
 def list_gates(client: Client, ref: str) -> None:
     for gate in client.gates(ref):
-        out.print(f"{gate.id}: {gate.rule} (for {gate.applies_to})")
+        click.echo(f"{gate.id}: {gate.rule} (for {gate.applies_to})")
 
 
 @main.command()
@@ -288,7 +281,7 @@ def release(
 ) -> None:
     """Sign MODEL for devices and, with --to, roll it out to them."""
     made = client.release(model, variant=variant, reason=reason)
-    out.print(f"Release {made.digest[:12]}: {made.repository}@{made.version}, {_size(made.size)}")
+    click.echo(f"Release {made.digest[:12]}: {made.repository}@{made.version}, {_size(made.size)}")
     if not devices:
         return
     rollout = client.roll_out(made.id, list(devices), first=first, max_failures=max_failures)
@@ -307,11 +300,11 @@ def devices() -> None:
 @click.argument("team")
 @_with_client
 def list_devices(client: Client, team: str) -> None:
-    table = Table("device", "state", "runs", "last seen")
+    table = _table("device", "state", "runs", "last seen")
     for device in client.devices(team):
         seen = f"{device.last_seen_at:%Y-%m-%d %H:%M:%S}" if device.last_seen_at else "never"
         table.add_row(device.name, device.state, device.running_version or "nothing", seen)
-    out.print(table)
+    _show(table)
 
 
 @devices.command("enrolment-token")
@@ -328,7 +321,7 @@ def enrolment_token(client: Client, team: str) -> None:
 @_with_client
 def accept_device(client: Client, team: str, name: str) -> None:
     client.accept_device(team, name)
-    out.print(f"{name} is accepted.")
+    click.echo(f"{name} is accepted.")
 
 
 @devices.command("revoke")
@@ -337,21 +330,24 @@ def accept_device(client: Client, team: str, name: str) -> None:
 @_with_client
 def revoke_device(client: Client, team: str, name: str) -> None:
     client.revoke_device(team, name)
-    out.print(f"{name} is revoked; its key opens nothing any more.")
+    click.echo(f"{name} is revoked; its key opens nothing any more.")
 
 
 def _follow(client: Client, job: JobView, *, wait: bool) -> None:
     """Shows a job's progress to its end; the status is 1 unless it succeeded."""
     if not wait:
-        out.print(f"Job {job.id} is queued.")
+        click.echo(f"Job {job.id} is queued.")
         return
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = [
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
     ]
-    with Progress(*columns, console=out) as progress:
+    with Progress(*columns) as progress:
         bar = progress.add_task(f"{job.kind} {str(job.id)[:8]}", total=1.0)
         final = client.wait(
             job.id,
@@ -361,7 +357,7 @@ def _follow(client: Client, job: JobView, *, wait: bool) -> None:
         )
     if final.state is JobState.SUCCEEDED:
         for name, value in final.result.items():
-            out.print(f"  {name}: {escape(_result(value))}", highlight=False)
+            click.echo(f"  {name}: {_result(value)}")
         return
     _fail(str(final.state), final.error or final.message)
 
@@ -374,11 +370,24 @@ def _result(value: Any) -> str:
     return str(value)
 
 
+def _table(*columns: str, title: str | None = None) -> Table:
+    # Imported where it is used: most commands print a line, and start faster without.
+    from rich.table import Table
+
+    return Table(*columns, title=title)
+
+
+def _show(table: Table) -> None:
+    from rich.console import Console
+
+    Console(markup=False).print(table)  # what the server or a user wrote is never read as markup
+
+
 def _show_rollout(rollout: RolloutView) -> None:
-    table = Table("device", "stage", "state", "detail", title=f"rollout {rollout.state}")
+    table = _table("device", "stage", "state", "detail", title=f"rollout {rollout.state}")
     for device in rollout.devices:
-        table.add_row(device.device, str(device.stage + 1), device.state, escape(device.detail))
-    out.print(table)
+        table.add_row(device.device, str(device.stage + 1), device.state, device.detail)
+    _show(table)
 
 
 def _size(count: float) -> str:
