@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -221,6 +223,56 @@ def test_the_hf_command(installation, folder, tmp_path):
     installation.run("hf", "download", "lab/by-hf", "--local-dir", str(tmp_path / "down"))
     assert contents(tmp_path / "down") == contents(folder)
     assert "lab/by-hf" in installation.run("hf", "models", "ls", "--search", "by-hf", "--format", "json").stdout
+
+
+def test_the_hf_cache_knows_what_was_downloaded_and_verifies_it(installation, folder):
+    installation.run("hf", "upload", "lab/cached", str(folder))
+    where = Path(installation.run("hf", "download", "lab/cached", "--quiet").stdout.strip().splitlines()[-1].strip())
+    assert "lab/cached" in installation.run("hf", "cache", "ls").stdout
+    installation.run("hf", "cache", "verify", "lab/cached")
+    damaged = (where / "sub" / "small.txt").resolve()
+    damaged.write_text("SMALL")
+    assert installation.run("hf", "cache", "verify", "lab/cached", check=False).returncode != 0
+    installation.run("hf", "cache", "rm", "model/lab/cached", "--yes")
+    assert "lab/cached" not in installation.run("hf", "cache", "ls").stdout
+
+
+def test_a_large_folder_goes_up_in_many_commits_and_is_whole_at_the_end(installation, tmp_path):
+    """What `upload_large_folder` was, the client's `upload_folder` does by itself now: it cuts large folders."""
+    for number in range(300):
+        (tmp_path / "up" / f"{number % 7}").mkdir(parents=True, exist_ok=True)
+        size = 1_000_000 if number % 100 == 0 else 500
+        (tmp_path / "up" / f"{number % 7}" / f"{number}.bin").write_bytes(os.urandom(size))
+    installation.run("hf", "upload", "lab/many", str(tmp_path / "up"))
+    installation.run("hf", "download", "lab/many", "--local-dir", str(tmp_path / "down"))
+    assert contents(tmp_path / "down") == contents(tmp_path / "up")
+
+
+def test_a_client_of_git_lfs_uploads_by_the_batch_api_alone(installation, api):
+    data = os.urandom(300_000)
+    oid = hashlib.sha256(data).hexdigest()
+    api.create_repo("lab/plain-lfs")
+
+    def call(path, body, content_type="application/vnd.git-lfs+json"):
+        headers = {"Authorization": f"Bearer {installation.token}", "Content-Type": content_type}
+        address = path if path.startswith("http") else installation.url + path
+        request = urllib.request.Request(address, data=body, headers=headers, method="POST")
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    wanted = {"operation": "upload", "transfers": ["basic"], "objects": [{"oid": oid, "size": len(data)}]}
+    told = call("/lab/plain-lfs.git/info/lfs/objects/batch", json.dumps(wanted).encode())
+    actions = told["objects"][0]["actions"]
+    put = urllib.request.Request(actions["upload"]["href"], data=data, method="PUT")
+    urllib.request.urlopen(put).close()
+    call(actions["verify"]["href"], json.dumps({"oid": oid, "size": len(data)}).encode())
+    lines = [
+        {"key": "header", "value": {"summary": "by git-lfs"}},
+        {"key": "lfsFile", "value": {"path": "w.bin", "algo": "sha256", "oid": oid, "size": len(data)}},
+    ]
+    body = "\n".join(map(json.dumps, lines)).encode()
+    call("/api/models/lab/plain-lfs/commit/main", body, "application/x-ndjson")
+    assert Path(api.hf_hub_download("lab/plain-lfs", "w.bin")).read_bytes() == data
 
 
 def test_the_file_system(api, installation):
