@@ -121,8 +121,9 @@ class Transport:
         *,
         size: int | None = None,
         headers: dict[str, str],
+        repeatable: bool = True,
     ) -> bytes:
-        """A request with its own credential, tried again until it was delivered: only for what may be repeated.
+        """A request with its own credential, tried again until it was delivered if it may be repeated.
 
         Args:
             method: of HTTP.
@@ -130,6 +131,7 @@ class Transport:
             body: bytes, or what makes a body of `size` bytes anew for each try.
             size: of a body that is made.
             headers: with the credential.
+            repeatable: whether it does no harm to send it twice.
 
         Raises:
             SteelyardError: as the server said; UnavailableError.
@@ -141,14 +143,14 @@ class Transport:
             _raise_for(response)
             return bytes(response.content)
 
-        return self.repeat(once)
+        return self.repeat(once, patience=None if repeatable else 0)
 
-    def repeat(self, attempt: Callable[[], Result]) -> Result:
+    def repeat(self, attempt: Callable[[], Result], *, patience: float | None = None) -> Result:
         """Does it again, for as long as the patience lasts, while the server cannot be reached.
 
         Raises: SteelyardError.
         """
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + (self.patience if patience is None else patience)
         for pause in _pauses():
             try:
                 return attempt()

@@ -52,6 +52,7 @@ def fetch_file(transport: Transport, store: ChunkStore, xet: str, target: Path, 
         os.close(descriptor)
     part.replace(target)
     _sync_folder(target.parent)
+    store.report("xet_download_summary", size=pieces[-1].end if pieces else 0, moved=moved)
     return moved
 
 

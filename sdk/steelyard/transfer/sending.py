@@ -55,6 +55,8 @@ def _send_some(store: ChunkStore, files: Mapping[str, Path], revision: str, repo
         heads = frozenset[bytes]().union(*(one.heads for one in weights.values()))
         shard = serialize(records.values(), ((xorb.digest, xorb.layout) for _, xorb in new), heads)
         registered = {one.xet: one for one in store.register(shard)}
+        size = sum(len(one.content) for one in weights.values())
+        store.report("xet_upload_summary", size=size, moved=sum(xorb.stored for _, xorb in new))
         return {path: registered[to_text(record.digest)] for path, record in records.items()}
 
 
