@@ -76,6 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="FILE", help="these files, such as test_lfs")
     parser.add_argument("--workers", type=int, default=2, help="test processes for each file")
     parser.add_argument("--select", default="", help="pytest's -k")
+    parser.add_argument("--own-client", action="store_true", help="the suite's own client, not the one pinned here")
     parser.add_argument("--begin-empty", action="store_true", help="without the Hub's first commit, as is the default")
     parser.add_argument("--details", action="store_true", help="show why tests fail")
     parser.add_argument("--write", action="store_true", help=f"write the figures into {DOCUMENT.name}")
@@ -139,7 +140,7 @@ def _run(
     environment = {
         **kept,
         "STEELYARD_CONFORMANCE": str(facts),
-        "PYTHONPATH": str(HERE),
+        "PYTHONPATH": os.pathsep.join([str(HERE), *([str(suite / "src")] if options.own_client else [])]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }

@@ -33,8 +33,26 @@ def _point_client_at(endpoint: str) -> None:
     # The suite's snapshot is of an older client. It asks for a library and a function by the names they had.
     if hasattr(_http, "httpx2"):
         sys.modules["httpx"] = _http.httpx2
+    else:
+        _ask_here_about_cards(_http, endpoint)
     if not hasattr(hf_api, "repo_type_and_id_from_hf_id"):
         vars(hf_api)["repo_type_and_id_from_hf_id"] = None
+
+
+def _ask_here_about_cards(http: Any, endpoint: str) -> None:
+    """Client 1.x asks the public Hub whether a card is right, whatever its endpoint is."""
+
+    def turn(request: Any) -> None:
+        if request.url.host == "huggingface.co" and request.url.path == "/api/validate-yaml":
+            request.url = type(request.url)(f"{endpoint}/api/validate-yaml")
+            request.headers["Host"] = request.url.netloc.decode()
+
+    def client() -> Any:
+        made = http.default_client_factory()
+        made.event_hooks = {**made.event_hooks, "request": [*made.event_hooks["request"], turn]}
+        return made
+
+    http.set_client_factory(client)
 
 
 def _introduce(facts: dict[str, Any]) -> None:
