@@ -7,7 +7,7 @@ HUB_SUITE ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test lint format bench bench-transfer hub-conformance clean
+.PHONY: help install demo run test lint format bench bench-transfer hub-suite-is-named hub-conformance clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,8 +50,10 @@ bench: .venv/.installed-dev ## What a commit costs: three files onto a hundred t
 bench-transfer: .venv/.installed-dev ## Pushing and pulling weights beside MLflow, DVC and git-lfs (ARGS="--rounds 1 --megabytes 100" for a quick look)
 	@$(BIN)/python -m benchmarks.transfer $(ARGS)
 
-hub-conformance: install ## The Hub client's own tests against this Steelyard: make hub-conformance HUB_SUITE=/path/to/huggingface_hub
+hub-suite-is-named:
 	@test -n "$(HUB_SUITE)" || (echo "Name a checkout of huggingface_hub: make hub-conformance HUB_SUITE=/path/to/huggingface_hub" && exit 1)
+
+hub-conformance: hub-suite-is-named install ## The Hub client's own tests against this Steelyard: make hub-conformance HUB_SUITE=/path/to/huggingface_hub
 	@$(BIN)/python -m tests.conformance.hub "$(HUB_SUITE)" $(ARGS)
 
 clean: ## Remove the environment and what the demo wrote; an installation of yours stays
