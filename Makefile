@@ -56,5 +56,5 @@ hub-suite-is-named:
 hub-conformance: hub-suite-is-named install ## The Hub client's own tests against this Steelyard: make hub-conformance HUB_SUITE=/path/to/huggingface_hub
 	@$(BIN)/python -m tests.conformance.hub "$(HUB_SUITE)" $(ARGS)
 
-clean: ## Remove the environment and what the demo wrote; an installation of yours stays
-	rm -rf .venv var/demo var/screenshots
+clean: ## Remove the environments and what the demo wrote; an installation of yours stays
+	rm -rf .venv var/demo var/screenshots var/hub-conformance-venv
