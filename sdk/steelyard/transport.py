@@ -167,7 +167,7 @@ class Transport:
             if response.status_code >= httpx2.codes.BAD_REQUEST:
                 response.read()
             _raise_for(response)
-            yield response.iter_raw(CHUNK)
+            yield response.iter_raw()  # as it comes: whoever reads puts it together anyway
 
     def put_file(self, url: str, path: Path) -> None:
         """PUTs a file to an address that is its own credential. Raises: UnavailableError."""
