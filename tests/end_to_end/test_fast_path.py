@@ -172,3 +172,33 @@ def test_weights_travel_through_s3_as_well(tmp_path, s3_server):
             assert download(running, "lab/far", tmp_path / "theirs").read_bytes() == file.read_bytes()
     finally:
         running.stop()
+
+
+@pytest.mark.parametrize("client", ["steelyard", "hf", "hf without xet"])
+def test_what_was_damaged_in_the_store_is_put_right_by_pushing_it_again(tmp_path, client):
+    """As `manage.py verify_storage` says; from another machine, because a Hub client remembers what it has sent."""
+    running = RunningInstallation(tmp_path / "hub")
+    running.start("--without-compute")
+    try:
+        file, small = saved(tmp_path / "source", TENSORS), tmp_path / "source" / "note.txt"
+        small.write_text("a small file, in a pack")
+
+        def push(home):
+            environment = {"HF_HOME": str(tmp_path / home), "HF_HUB_DISABLE_XET": str(int("without" in client))}
+            command = ("steelyard", "push") if client == "steelyard" else ("hf", "upload")
+            where = ("lab/damaged", str(file.parent))
+            running.run(*command, *(where if command[0] == "hf" else where[::-1]), environment=environment)
+
+        push("first")
+        objects = running.var / "objects"
+        for path in (path for path in objects.rglob("*") if path.is_file() and not path.name.startswith(".")):
+            path.write_bytes(path.read_bytes()[:-1] + b"!")
+        assert "damaged" in running.manage("verify_storage", check=False)
+        push("second")
+        assert download(running, "lab/damaged", tmp_path / "down").read_bytes() == file.read_bytes()
+        (tmp_path / "down" / NAME).unlink()
+        running.run("hf", "download", "lab/damaged", "note.txt", "--local-dir", str(tmp_path / "down"))
+        assert (tmp_path / "down" / "note.txt").read_text() == small.read_text()
+        assert "lab/damaged" not in running.manage("verify_storage", check=False)
+    finally:
+        running.stop()

@@ -21,7 +21,15 @@ from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.hub.http import flag, hub_view, json_body, page_url
 from steelyard_platform.repos import commits, patterns, tree
-from steelyard_platform.repos.blobs import Pack, accept_registered, accept_staged, blob_bytes, held_blobs, note_holder
+from steelyard_platform.repos.blobs import (
+    Pack,
+    accept_registered,
+    accept_staged,
+    blob_bytes,
+    held_blobs,
+    known_blobs,
+    note_holder,
+)
 from steelyard_platform.repos.card import CARD_PATH, refresh_card
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.proposals import PREFIX, demand_commit, propose, sending_team
@@ -65,6 +73,8 @@ def preupload(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
         check_file_path(path)
     version = resolve(repository, revision).version
     there = tree.entries_for_paths(version, [path for path, _ in asked])
+    # Clients do not send what they see here; what is damaged in the store is wanted again.
+    sound = known_blobs(entry.blob_id for entry in there.values() if entry.blob_id)
     sent = body.get("gitIgnore")
     if isinstance(sent, str):
         is_ignored = patterns.is_ignored(sent.splitlines())
@@ -78,7 +88,7 @@ def preupload(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
                     "path": path,
                     "uploadMode": "regular" if is_regular(path, size, is_large=is_large(path)) else "lfs",
                     "shouldIgnore": is_ignored(path),
-                    "oid": there[path].etag if path in there else None,
+                    "oid": there[path].etag if path in there and there[path].blob_id in sound else None,
                 }
                 for path, size in asked
             ]

@@ -108,7 +108,9 @@ class Pack:
                     for part in new
                 ),
                 batch_size=SIZE,
-                ignore_conflicts=True,
+                update_conflicts=True,
+                unique_fields=["sha256"],
+                update_fields=["git_id", "object_key", "offset", "xet"],
             )
         note_holder(team, self._slices)
 
@@ -121,10 +123,10 @@ class Pack:
 
 
 def known_blobs(digests: Iterable[str]) -> set[str]:
-    """Which of these the installation has."""
+    """Which of these the installation has. What nobody holds is damaged, and to be sent again: see `verification`."""
     found: set[str] = set()
     for batch in batches(digests):
-        found.update(Blob.objects.filter(sha256__in=batch).values_list("sha256", flat=True))
+        found.update(BlobHolder.objects.filter(blob__in=batch).values_list("blob", flat=True).distinct())
     return found
 
 
@@ -187,10 +189,10 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
         store.delete(key)
         raise
     with transaction.atomic():
-        blob, created = Blob.objects.get_or_create(sha256=sha256, defaults={"size": size, "object_key": target})
-        if created:
+        blob, is_here = _blob_at(sha256, size, object_key=target)
+        if is_here:
             spare(target)
-            WholeFile.objects.create(blob=blob)
+            WholeFile.objects.get_or_create(blob=blob)
         elif blob.object_key != target:
             doom([(target, size)])  # it is stored by chunks already
         note_holder(repository.team, [sha256])
@@ -210,9 +212,20 @@ def accept_registered(team: Team, *, sha256: str, size: int | None) -> Blob | No
     with transaction.atomic():
         if not XetFile.objects.select_for_update().filter(pk=file.pk).exists():
             return None
-        blob, _ = Blob.objects.get_or_create(sha256=sha256, defaults={"size": file.size, "xet": file})
+        blob, _ = _blob_at(sha256, file.size, xet=file)
         note_holder(team, [sha256])
     return blob
+
+
+def _blob_at(sha256: str, size: int, *, object_key: str = "", xet: XetFile | None = None) -> tuple[Blob, bool]:
+    """The blob, and whether it lies there now: unless somebody holds it, who has it elsewhere."""
+    place = {"object_key": object_key, "offset": 0, "xet": xet}
+    blob, created = Blob.objects.get_or_create(sha256=sha256, defaults={"size": size, **place})
+    if created or blob.holders.exists():
+        return blob, created
+    Blob.objects.filter(pk=sha256).update(**place)
+    blob.refresh_from_db()
+    return blob, True
 
 
 def read_blob(blob: Blob, start: int = 0, end: int | None = None) -> Iterator[bytes]:

@@ -1,8 +1,8 @@
 """Checking what is stored: every object is read again at a bounded rate, and what is damaged is set aside.
 
 A damaged object is moved to `quarantine/` under its own key: downloads of it then fail with one sentence instead of
-serving wrong bytes, and the next upload of the same content puts it right. Xorbs are checked chunk by chunk, whole
-files by their SHA-256, packs slice by slice.
+serving wrong bytes. It counts as never sent, so that the next upload of the same content sends it, and puts it right.
+Xorbs are checked chunk by chunk, whole files by their SHA-256, packs slice by slice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.xet.xorbs import Layout, read_chunks
 from steelyard_platform.storage.batches import pages_of_keys
-from steelyard_platform.storage.models import Xorb
+from steelyard_platform.storage.models import DedupCandidate, XetFileHolder, Xorb, XorbHolder
 from steelyard_platform.storage.objects import ObjectMissingError
 from steelyard_platform.storage.services import object_store
 
@@ -80,6 +80,13 @@ def _check_xorb(xorb: Xorb, pace: Pace) -> None:
     stored = pace.pass_on(object_store().read(xorb.key))
     for _ in read_chunks(stored, Layout.unpack(bytes(xorb.layout)).chunks):
         pass
+
+
+def forget_senders(digest: str) -> None:
+    """Nobody holds this xorb any more, nor a file of it: it is offered to no upload, and taken when it comes again."""
+    XorbHolder.objects.filter(xorb=digest).delete()
+    DedupCandidate.objects.filter(xorb=digest).delete()
+    XetFileHolder.objects.filter(file__xorbs__xorb=digest).delete()
 
 
 def verify_slices(key: str, slices: list[Slice], pace: Pace, found: Verification) -> None:

@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Self
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from steelyard_contracts.errors import DigestMismatchError, InvalidInputError, UnavailableError
@@ -117,8 +118,8 @@ def _note_xorb(team_id: int, digest: str, layout: Layout) -> bool:
             raise removed_meanwhile()
         row = Xorb(digest=digest, size=layout.stored, length=layout.length, layout=layout.pack(), touched_at=now)
         Xorb.objects.bulk_create([row], ignore_conflicts=True)
-        candidates = (DedupCandidate(chunk=to_text(chunk), xorb_id=digest) for chunk in layout.candidates())
-        DedupCandidate.objects.bulk_create(candidates, ignore_conflicts=True)
+    candidates = (DedupCandidate(chunk=to_text(chunk), xorb_id=digest) for chunk in layout.candidates())
+    DedupCandidate.objects.bulk_create(candidates, ignore_conflicts=True)
     spare(xorb_key(digest))
     _, created = XorbHolder.objects.get_or_create(team_id=team_id, xorb_id=digest)
     return created
@@ -185,7 +186,7 @@ class ShardRegistration:
     def run(self) -> Iterator[Progress]:
         """Raises: DigestMismatchError, InvalidInputError, UnavailableError. Then nothing was registered."""
         names = [to_text(file.digest) for file in self._shard.files]
-        known = {row.pk: row for batch in batches(names) for row in XetFile.objects.filter(pk__in=batch)}
+        known = {row.pk: row for batch in batches(names) for row in _sound_files(batch)}
         total = len(names)
         rows: list[XetFile] = []
         yield Progress(0, total)
@@ -211,26 +212,27 @@ class ShardRegistration:
     def _register(self, rows: list[XetFile], known: set[str]) -> None:
         now = timezone.now()
         self._lock_xorbs()
-        unique = {row.digest: row for row in rows}
-        names = list(unique)
         if known - lock(XetFile.objects.all(), known):
             raise UnavailableError("A file of this shard was removed meanwhile; push again.")
-        for row in unique.values():
+        for batch in batches(known):
+            XetFile.objects.filter(pk__in=batch).update(touched_at=now)
+        new = {row.digest: row for row in rows if row.digest not in known}
+        for row in new.values():
             row.touched_at = now
         XetFile.objects.bulk_create(
-            unique.values(),
+            new.values(),
             batch_size=SIZE,
             update_conflicts=True,
             unique_fields=["digest"],
-            update_fields=["touched_at"],
+            update_fields=["terms", "touched_at"],
         )
+        # A file that was there, of xorbs that are damaged, is made of these from now on.
+        for batch in batches(new):
+            FileXorb.objects.filter(file__in=batch).delete()
         pairs = {(to_text(file.digest), to_text(term.xorb)) for file in self._shard.files for term in file.terms}
-        new = self._without_terms(names)
-        FileXorb.objects.bulk_create(
-            (FileXorb(file_id=file, xorb_id=xorb) for file, xorb in sorted(pairs) if file in new),
-            batch_size=SIZE,
-            ignore_conflicts=True,
-        )
+        needs = (FileXorb(file_id=file, xorb_id=xorb) for file, xorb in sorted(pairs) if file in new)
+        FileXorb.objects.bulk_create(needs, batch_size=SIZE, ignore_conflicts=True)
+        names = {row.digest for row in rows}
         holders = (XetFileHolder(team_id=self._team_id, file_id=name) for name in names)
         XetFileHolder.objects.bulk_create(holders, batch_size=SIZE, ignore_conflicts=True)
         DedupCandidate.objects.bulk_create(self._candidates(), batch_size=SIZE, ignore_conflicts=True)
@@ -242,14 +244,6 @@ class ShardRegistration:
         for batch in batches(self._xorbs):
             Xorb.objects.filter(pk__in=batch).update(touched_at=timezone.now())
 
-    @staticmethod
-    def _without_terms(names: Collection[str]) -> set[str]:
-        """Files that are new: one that was registered before keeps the xorbs that it was registered with."""
-        new = set(names)
-        for batch in batches(names):
-            new.difference_update(FileXorb.objects.filter(file__in=batch).values_list("file_id", flat=True))
-        return new
-
     def _candidates(self) -> Iterator[DedupCandidate]:
         """A file's first chunk finds its xorbs, and so does what the sender marked."""
         for file in self._shard.files:
@@ -260,6 +254,12 @@ class ShardRegistration:
         for record in self._shard.xorbs:
             for chunk in record.candidates:
                 yield DedupCandidate(chunk=to_text(chunk), xorb_id=to_text(record.digest))
+
+
+def _sound_files(digests: Collection[str]) -> QuerySet[XetFile]:
+    """Those of these that are there. One of a xorb that nobody holds is not: see `verification.forget_senders`."""
+    damaged = FileXorb.objects.filter(file__in=digests, xorb__holders=None)
+    return XetFile.objects.filter(pk__in=digests).exclude(pk__in=damaged.values("file"))
 
 
 class _SHA256:
