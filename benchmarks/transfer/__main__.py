@@ -37,7 +37,8 @@ Written by `make bench-transfer`. {rounds} of {megabytes:.0f} MB of float32 in 1
 
 - Figures are of whole processes, as a shell sees them; the first row of the times is what starting one takes.
 - `steelyard` is `steelyard push` and `pull`. `hf` is the unmodified `hf upload` and `download`, with a Steelyard as its
-  endpoint. MLflow's server proxies artifacts. DVC and git-lfs write to a folder: no network and no server at all.
+  endpoint. MLflow's server proxies artifacts; its job runner is off, as our compute worker is. DVC and git-lfs write to
+  a folder: no network and no server at all.
 - HTTP goes over the loopback, where bytes cost next to nothing. The slower a network, the more the bytes decide.
 - Bytes moved are counted on the wire, both ways, headers and all; for DVC and git-lfs they are what the receiving
   folder grew by.

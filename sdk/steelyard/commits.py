@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from steelyard.hub_addresses import at_revision
 from steelyard.transport import Transport
 from steelyard_contracts.refs import Ref
 
@@ -36,7 +36,7 @@ def sort_files(transport: Transport, ref: Ref, files: Mapping[str, Path]) -> tup
     waiting = iter(files.items())
     while batch := list(islice(waiting, _ASKED_AT_ONCE)):
         asked = [{"path": path, "size": file.stat().st_size, "sample": _sample(file)} for path, file in batch]
-        answer = transport.call("POST", f"{_home(ref)}/preupload/{_revision(ref)}", body={"files": asked})
+        answer = transport.call("POST", at_revision(ref, "preupload"), body={"files": asked})
         for one in answer["files"]:
             if not one.get("shouldIgnore"):
                 (large if one["uploadMode"] == "lfs" else small).append(one["path"])
@@ -51,7 +51,7 @@ def commit(
     Raises: the server's errors.
     """
     answer = transport.send_lines(
-        f"{_home(ref)}/commit/{_revision(ref)}", lambda: (_line(one) for one in _records(message, small, large))
+        at_revision(ref, "commit"), lambda: (_line(one) for one in _records(message, small, large))
     )
     return str(answer["commitOid"])
 
@@ -72,11 +72,3 @@ def _line(record: dict[str, Any]) -> bytes:
 def _sample(file: Path) -> str:
     with file.open("rb") as opened:
         return base64.b64encode(opened.read(_SAMPLE)).decode()
-
-
-def _home(ref: Ref) -> str:
-    return f"/api/{ref.kind.plural}/{ref.repository}"
-
-
-def _revision(ref: Ref) -> str:
-    return quote(ref.revision_or_default, safe="")

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from urllib.parse import quote
 
 from steelyard.commits import Large, commit, sort_files
+from steelyard.hub_addresses import at_revision
 from steelyard.hub_client import HubClient
 from steelyard.progress import byte_progress
 from steelyard.transfer.fetching import fetch_file
@@ -48,6 +48,8 @@ class Files:
         return commit(self._transport, ref, message=message or f"Push {source.name}", small=inside, large=sent)
 
     def _send(self, ref: Ref, files: dict[str, Path]) -> dict[str, Large]:
+        if not files:
+            return {}
         store = ChunkStore(self._transport, ref, "write")
         with byte_progress("sending weights", quiet=self._quiet) as report:
             registered = send_weights(store, files, revision=ref.revision_or_default, report=report)
@@ -90,10 +92,10 @@ class Files:
                 fetch_file(self._transport, store, one.xet, path, report=report)
 
     def _commit_of(self, ref: Ref) -> str:
-        return str(self._transport.call("GET", f"{_home(ref)}/revision/{_revision(ref)}")["sha"])
+        return str(self._transport.call("GET", at_revision(ref, "revision"))["sha"])
 
     def _listed(self, ref: Ref) -> Iterator[_Listed]:
-        for item in self._transport.pages(f"{_home(ref)}/tree/{_revision(ref)}", recursive="true"):
+        for item in self._transport.pages(at_revision(ref, "tree"), recursive="true"):
             if item["type"] == "file":
                 yield _Listed(item["path"], item["size"], item.get("xetHash") or "")
 
@@ -121,11 +123,3 @@ def _files_of(source: Path, path_in_repository: str) -> dict[str, Path]:
 def _matches(path: str, patterns: list[str] | None) -> bool:
     """As the Hub's client reads patterns: a folder stands for all that is in it."""
     return patterns is None or any(fnmatch(path, f"{one}*" if one.endswith("/") else one) for one in patterns)
-
-
-def _home(ref: Ref) -> str:
-    return f"/api/{ref.kind.plural}/{ref.repository}"
-
-
-def _revision(ref: Ref) -> str:
-    return quote(ref.revision_or_default, safe="")

@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from steelyard_contracts.errors import InvalidInputError
+from steelyard_contracts.errors import InvalidInputError, RepositoryNotFoundError
 from steelyard_contracts.xet.hashes import from_text
 from steelyard_contracts.xet.recipes import pack_chunks
 from steelyard_platform.hub.http import absolute, hub_view, json_body
@@ -43,7 +43,9 @@ def known(request: HttpRequest, scope: str) -> HttpResponseBase:
     asked, paths = _texts(body, "chunks"), _texts(body, "paths")
     for chunk in asked:
         from_text(chunk)
-    repository = Repository.objects.select_related("team").get(pk=access.repository_id)
+    repository = Repository.objects.select_related("team").filter(pk=access.repository_id).first()
+    if repository is None:
+        raise RepositoryNotFoundError("The repository that this token is for is gone.")
     there = tree.entries_for_paths(resolve(repository, str(body.get("revision") or "main")).version, paths)
     files = [entry.blob.xet_id for entry in there.values() if entry.blob and entry.blob.xet_id]
     answer = deduplication.answer_push(access.team_id, asked, files)
@@ -77,7 +79,11 @@ def _addressed(request: HttpRequest, piece: Piece) -> dict[str, Any]:
 
 
 def _is_range(one: object) -> bool:
-    return isinstance(one, list) and len(one) == 2 and all(isinstance(n, int) for n in one) and 0 <= one[0] < one[1]  # noqa: PLR2004
+    match one:
+        case [int(first), int(end)]:
+            return 0 <= first < end
+        case _:
+            return False
 
 
 def _texts(body: dict[str, Any], field: str) -> list[str]:

@@ -18,6 +18,7 @@ from steelyard_platform.repos.proposals import PREFIX, open_proposal
 from steelyard_platform.repos.queries import find_repository
 
 _PAGE = 50
+_LONGEST_NUMBER = 9
 _MOST_EVENTS = 1000
 # A proposal stays open here until its branch is deleted.
 _STATUS = "open"
@@ -34,8 +35,8 @@ def discussions(request: HttpRequest, kind: RepositoryKind, namespace: str, name
     if request.GET.get("type") == "discussion" or request.GET.get("status") == "closed":
         rows = rows.none()
     page = request.GET.get("p", "0")
-    if not page.isdecimal():
-        raise InvalidInputError(f"The page must be a number, not {page!r}.", field="p")
+    if not page.isdecimal() or len(page) > _LONGEST_NUMBER:
+        raise InvalidInputError(f"The page must be a number, not {page[:40]!r}.", field="p")
     start = int(page) * _PAGE
     found = [_record(row) for row in rows[start : start + _PAGE]]
     return JsonResponse({"discussions": found, "count": rows.count(), "start": start})

@@ -21,6 +21,7 @@ from steelyard_platform.storage.transfers import recent_transfers
 
 Row = TypeVar("Row", Team, Repository)
 _PAGE = 50
+_LAST_PAGE = 100_000
 
 
 @page
@@ -75,7 +76,7 @@ def repository(request: HttpRequest, kind: str, namespace: str, name: str) -> Ht
 def _page_of(rows: QuerySet[Row], request: HttpRequest) -> tuple[QuerySet[Row], int | None]:
     """The asked-for page of the rows, and the next one's number if there is one."""
     asked = request.GET.get("page", "")
-    number = int(asked) if asked.isdigit() else 0
+    number = min(int(asked), _LAST_PAGE) if asked.isdecimal() else 0
     start = number * _PAGE
     keys = list(rows.values_list("pk", flat=True)[start : start + _PAGE + 1])
     return rows.filter(pk__in=keys[:_PAGE]), number + 1 if len(keys) > _PAGE else None

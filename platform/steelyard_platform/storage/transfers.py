@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from steelyard_platform.storage.models import TransferReport
 
 _LOOKED_AT = 1000
+_TOO_MANY = 2**63
 _EVENTS = {"xet_upload_summary": "uploads", "xet_download_summary": "downloads"}
 
 
@@ -39,5 +40,5 @@ def recent_transfers(team_ids: Iterable[int]) -> list[Transfers]:
 
 
 def _number(value: object) -> int:
-    """Reports come from outside: whatever is no count counts as nothing."""
-    return max(int(value), 0) if isinstance(value, int | float) else 0
+    """Reports come from outside: whatever is no count of bytes counts as nothing."""
+    return value if isinstance(value, int) and 0 <= value < _TOO_MANY else 0

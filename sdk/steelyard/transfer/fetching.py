@@ -17,7 +17,7 @@ from pathlib import Path
 
 from steelyard.progress import Report, silent
 from steelyard.transfer.store import ChunkStore, Fetch
-from steelyard.transfer.weights import are_weights, hashed, mapped, open_weights
+from steelyard.transfer.weights import find_cut, hashed, mapped, open_weights
 from steelyard.transport import Transport
 from steelyard_contracts.errors import DigestMismatchError
 from steelyard_contracts.xet.assembly import Piece
@@ -78,10 +78,11 @@ def _missing(pieces: list[Piece], sound: set[int]) -> dict[bytes, list[Piece]]:
 
 def _copy(older: Path, descriptor: int, missing: dict[bytes, list[Piece]]) -> dict[bytes, list[Piece]]:
     """Takes what the older file has; returns what is still missing."""
-    if not missing or not older.is_file() or not are_weights(older):
+    cut = find_cut(older) if missing and older.is_file() else None
+    if cut is None:
         return missing
     left = dict(missing)
-    with open_weights(older) as weights:
+    with open_weights(older, cut) as weights:
         for piece in weights.pieces:
             for place in left.pop(piece.digest, ()):
                 os.pwrite(descriptor, weights.content[piece.start : piece.end], place.start)

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 from steelyard.progress import Report, silent
 from steelyard.transfer.store import ChunkStore, Registered, places_of
-from steelyard.transfer.weights import Weights, are_weights, open_weights
+from steelyard.transfer.weights import Weights, find_cut, open_weights
 from steelyard_contracts.xet.assembly import NewXorb, Place, assemble
+from steelyard_contracts.xet.cutting import Cut
 from steelyard_contracts.xet.hashes import to_text
 from steelyard_contracts.xet.shards import FileRecord, serialize
 
@@ -32,16 +34,19 @@ def send_weights(
 
     Raises: SteelyardError as the server said; nothing was registered then.
     """
-    waiting = [(path, file) for path, file in files.items() if are_weights(file)]
+    cuts = ((path, find_cut(file)) for path, file in files.items())
+    waiting = ((path, cut) for path, cut in cuts if cut is not None)
     sent: dict[str, Registered] = {}
-    for first in range(0, len(waiting), _FILES_AT_ONCE):
-        sent |= _send_some(store, dict(waiting[first : first + _FILES_AT_ONCE]), revision, report)
+    while batch := dict(islice(waiting, _FILES_AT_ONCE)):
+        sent |= _send_some(store, {path: (files[path], cut) for path, cut in batch.items()}, revision, report)
     return sent
 
 
-def _send_some(store: ChunkStore, files: Mapping[str, Path], revision: str, report: Report) -> dict[str, Registered]:
+def _send_some(
+    store: ChunkStore, files: Mapping[str, tuple[Path, Cut]], revision: str, report: Report
+) -> dict[str, Registered]:
     with ExitStack() as stack:
-        weights = {path: stack.enter_context(open_weights(file)) for path, file in files.items()}
+        weights = {path: stack.enter_context(open_weights(file, cut)) for path, (file, cut) in files.items()}
         known = _known(store, weights, revision)
         records: dict[str, FileRecord] = {}
         new: list[tuple[Weights, NewXorb]] = []

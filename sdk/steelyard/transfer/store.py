@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
+from steelyard.hub_addresses import at_revision
 from steelyard.transport import Block, Transport
 from steelyard_contracts.errors import NotFoundError, SteelyardError, UnavailableError
 from steelyard_contracts.refs import Ref
 from steelyard_contracts.xet import shards
 from steelyard_contracts.xet.assembly import Piece, Place
-from steelyard_contracts.xet.hashes import to_text
+from steelyard_contracts.xet.hashes import keyed, to_text
 from steelyard_contracts.xet.recipes import unpack_chunks
 from steelyard_contracts.xet.shards import XorbRecord
 
@@ -47,8 +47,7 @@ class ChunkStore:
 
     def __init__(self, transport: Transport, ref: Ref, right: str) -> None:
         self._transport = transport
-        revision = quote(ref.revision_or_default, safe="")
-        self._token_path = f"/api/{ref.kind.plural}/{ref.repository}/xet-{right}-token/{revision}"
+        self._token_path = at_revision(ref, f"xet-{right}-token")
         self._token = self._address = ""
         self._expires = 0.0
 
@@ -60,9 +59,9 @@ class ChunkStore:
         return shards.parse_answer(self._call("POST", "/steelyard/known", json.dumps(body).encode()))
 
     def has_xorb(self, digest: bytes) -> bool:
-        """Whether it has arrived, perhaps with a push that broke off before its end."""
+        """Whether it has arrived, perhaps with a push that broke off before its end; it is kept then."""
         try:
-            self._call("HEAD", f"/v1/xorbs/default/{to_text(digest)}")
+            self._call("POST", f"/v1/xorb-grants/default/{to_text(digest)}")
         except NotFoundError:
             return False
         return True
@@ -117,8 +116,6 @@ class ChunkStore:
 
 def places_of(digests: Iterable[bytes], key: bytes, xorbs: Iterable[XorbRecord]) -> dict[bytes, Place]:
     """Which of these chunks lie where, of xorbs whose chunks are shown under `key`."""
-    from steelyard_contracts.xet.hashes import keyed
-
     shown = {chunk: Place(xorb.digest, index) for xorb in xorbs for index, (chunk, _) in enumerate(xorb.chunks)}
     found = ((digest, shown.get(keyed(digest, key))) for digest in digests) if shown else ()
     return {digest: place for digest, place in found if place is not None}

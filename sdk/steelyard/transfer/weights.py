@@ -12,7 +12,7 @@ from pathlib import Path
 
 from steelyard.transport import Block
 from steelyard_contracts.xet.assembly import NewXorb, Piece
-from steelyard_contracts.xet.cutting import Cut, cut_evenly, cut_weights
+from steelyard_contracts.xet.cutting import Cut, cut_weights
 from steelyard_contracts.xet.hashes import chunk_hash
 from steelyard_contracts.xet.xorbs import chunk_header
 
@@ -34,25 +34,19 @@ class Weights:
             yield self.content[piece.start : piece.end]
 
 
-def are_weights(path: Path) -> bool:
-    """Whether the file is cut at tensors: it is safetensors, or a zip of uncompressed entries."""
+def find_cut(path: Path) -> Cut | None:
+    """Where to cut the file at its tensors; None unless it is safetensors, or a zip of uncompressed entries."""
     if not path.stat().st_size:
-        return False
+        return None
     with mapped(path) as content:
-        return _cut(content) is not None
+        return cut_weights(lambda start, end: content[start:end], len(content))
 
 
 @contextmanager
-def open_weights(path: Path) -> Iterator[Weights]:
-    """Of a file that `are_weights`."""
+def open_weights(path: Path, cut: Cut) -> Iterator[Weights]:
     with mapped(path) as content:
-        cut = _cut(content) or cut_evenly(len(content))
         pieces = hashed(content, list(cut.spans()))
         yield Weights(content, pieces, frozenset(pieces[head].digest for head in cut.heads))
-
-
-def _cut(content: memoryview) -> Cut | None:
-    return cut_weights(lambda start, end: content[start:end], len(content))
 
 
 @contextmanager

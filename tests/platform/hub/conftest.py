@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.factories import make_repository, make_team, token_for
+from tests.support.factories import make_repository, make_team, make_user, token_for
 
 
 @pytest.fixture
@@ -25,3 +25,16 @@ def send(client, owner):
         return client.generic(method, path, data, content_type="application/json", **authorization, **headers)
 
     return call
+
+
+@pytest.fixture
+def visitor():
+    """Somebody outside the repository's team."""
+    return make_user()
+
+
+@pytest.fixture
+def visit(send, visitor):
+    """A request with the visitor's token."""
+    secret = token_for(visitor)
+    return lambda method, path, body=None, **more: send(method, path, body, token=secret, **more)

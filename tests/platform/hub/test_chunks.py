@@ -117,3 +117,11 @@ def test_the_answer_names_the_xorb_to_build_on(ada):
     ada.push("w.bin", *CHUNKS)
     _, xorbs = shards.parse_answer(content(ask(ada, "known", {"chunks": [first_chunk()]})))
     assert [xorb.digest for xorb in xorbs] == [from_text(xorb_of(*CHUNKS)[0])]
+
+
+def test_a_token_outlives_its_repository_and_opens_nothing_then(ada):
+    told = ada.token("write").headers
+    address = f"{told['X-Xet-Cas-Url'].removeprefix('http://testserver')}/steelyard/known"
+    ada.repository.delete()
+    headers = {"Authorization": f"Bearer {told['X-Xet-Access-Token']}"}
+    assert ada.client.post(address, b"{}", "application/json", headers=headers).status_code == 404

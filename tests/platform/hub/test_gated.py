@@ -28,17 +28,6 @@ def gated(repository, owner):
     return repository
 
 
-@pytest.fixture
-def visitor():
-    return make_user()
-
-
-@pytest.fixture
-def visit(send, visitor):
-    secret = token_for(visitor)
-    return lambda method, path, body=None: send(method, path, body, token=secret)
-
-
 def assert_shut(answer):
     assert answer.status_code == 403, answer.content
     assert answer.headers["X-Error-Code"] == "GatedRepo"

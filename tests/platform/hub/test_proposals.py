@@ -24,17 +24,6 @@ def public(repository, owner):
     return repository
 
 
-@pytest.fixture
-def visitor():
-    return make_user()
-
-
-@pytest.fixture
-def visit(send, visitor):
-    secret = token_for(visitor)
-    return lambda method, path, body=None, **more: send(method, path, body, token=secret, **more)
-
-
 def place(repository, what):
     return f"/api/models/{repository}/{what}"
 

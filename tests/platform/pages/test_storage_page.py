@@ -43,7 +43,7 @@ def test_others_see_nothing_of_it(ada, client):
 
 
 def test_transfers_are_added_up_and_nonsense_in_reports_counts_as_nothing(ada, client):
-    for total, moved in ((1_000_000, 250_000), ("many", None)):
+    for total, moved in ((1_000_000, 250_000), ("many", None), (10**400, -5)):
         metrics = {"total_bytes_completed": total, "transfer_bytes_completed": moved}
         TransferReport.objects.create(
             team=ada.repository.team,
@@ -56,3 +56,9 @@ def test_transfers_are_added_up_and_nonsense_in_reports_counts_as_nothing(ada, c
     shown = text(client, "/storage")
     assert "uploads" in shown
     assert "75 %" in shown
+
+
+@pytest.mark.parametrize("page", ["99999999999999999999999", "²", "-1", "x"])
+def test_a_page_that_is_none_shows_no_error(ada, client, page):
+    client.force_login(ada.owner)
+    text(client, f"/storage?page={page}")

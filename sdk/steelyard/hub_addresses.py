@@ -1,0 +1,13 @@
+"""Where the Hub's side of the server answers, for a repository at a revision."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from steelyard_contracts.refs import Ref
+
+
+def at_revision(ref: Ref, what: str) -> str:
+    """The path of `what` (`tree`, `commit`, `preupload` ...) of the repository at the revision that `ref` names."""
+    revision = quote(ref.revision_or_default, safe="")
+    return f"/api/{ref.kind.plural}/{ref.repository}/{what}/{revision}"
