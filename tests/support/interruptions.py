@@ -317,8 +317,10 @@ class Round:
         """On S3, whole and not there before this round; or of finished files in the puller's folder."""
         if self.plan.direction is Direction.PULL:
             return sum((self.target / path).stat().st_size for path in digests_of(self.target))
-        now = self.around.objects()
-        return sum(size for key, (size, _) in now.items() if key not in self.before)
+        # What came whole is stored by chunks as well after a while, and can be copied just now: it counts once.
+        prefixes = ("xorbs/",) if self.plan.protocol is Protocol.XET else ("staging/", "blobs/")
+        new = {key: size for key, (size, _) in self.around.objects().items() if key not in self.before}
+        return sum({key.rpartition("/")[2]: size for key, size in new.items() if key.startswith(prefixes)}.values())
 
     def _check_what_was_stored(self, former: dict[str, tuple[int, str]]) -> None:
         """It is still there and was not written again, but for copies within S3 that were not noted yet."""

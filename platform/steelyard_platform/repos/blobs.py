@@ -178,7 +178,7 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
         info = store.stat(key)
         for _ in checked(store.read(key), sha256=sha256, size=size, what="The uploaded file"):
             pass
-        store.move(key, target, if_etag=info.etag)
+        store.copy(key, target, if_etag=info.etag)
     except ObjectMissingError as error:
         # Another request for the same upload may have taken it a moment ago.
         held = held_blobs(repository.team, [sha256]).get(sha256)
@@ -196,6 +196,7 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
         elif blob.object_key != target:
             doom([(target, size)])  # it is stored by chunks already
         note_holder(repository.team, [sha256])
+    store.delete(key)  # only now: whatever fails before finds it again, and nobody has to send it twice
     return blob
 
 

@@ -74,6 +74,18 @@ class FolderObjectStore:
             if key.startswith(prefix) and not key.startswith("."):
                 yield self.stat(key)
 
+    def copy(self, source: str, target: str, *, if_etag: str) -> None:
+        # A second name for the same file. Writers put another file in its place, and never change one that is there.
+        caught = self.root / _TEMPORARY / secrets.token_hex(16)
+        try:
+            caught.hardlink_to(self._path(source))
+        except FileNotFoundError as error:
+            raise ObjectMissingError(f"There is no object {source}.") from error
+        if _etag(caught.stat()) != if_etag:
+            caught.unlink()
+            raise ObjectExistsError(f"The object {source} was replaced while it was being copied.")
+        self._publish(caught, self._path(target), if_absent=False)
+
     def move(self, source: str, target: str, *, if_etag: str) -> None:
         # First out of reach of a late writer, then look at what was caught.
         caught = self.root / _TEMPORARY / secrets.token_hex(16)

@@ -87,8 +87,12 @@ class ObjectStore(Protocol):
         """Objects whose key begins with `prefix`, sorted by key."""
         ...
 
-    def move(self, source: str, target: str, *, if_etag: str) -> None:
+    def copy(self, source: str, target: str, *, if_etag: str) -> None:
         """Raises: ObjectMissingError, or ObjectExistsError when the source is no longer what `if_etag` saw."""
+        ...
+
+    def move(self, source: str, target: str, *, if_etag: str) -> None:
+        """Raises: as `copy`."""
         ...
 
     def start_parts(self, key: str) -> str:

@@ -99,6 +99,10 @@ class S3ObjectStore:
                     yield ObjectInfo(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
 
     def move(self, source: str, target: str, *, if_etag: str) -> None:
+        self.copy(source, target, if_etag=if_etag)
+        self.delete(source)
+
+    def copy(self, source: str, target: str, *, if_etag: str) -> None:
         with _border(source):
             self.client.copy(
                 {"Bucket": self.bucket, "Key": check_key(source)},
@@ -107,7 +111,6 @@ class S3ObjectStore:
                 ExtraArgs={"CopySourceIfMatch": f'"{if_etag}"'},
                 Config=TransferConfig(preferred_transfer_client="classic"),
             )
-            self.client.delete_object(Bucket=self.bucket, Key=source)
 
     def start_parts(self, key: str) -> str:
         with _border(key):

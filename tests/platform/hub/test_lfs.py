@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from steelyard_contracts.errors import UnavailableError
+from steelyard_platform.repos import blobs
 from steelyard_platform.repos.blobs import staging_key
 from steelyard_platform.storage.services import object_store
 from tests.platform.hub.test_xet import Uploader, content
@@ -56,6 +58,21 @@ def test_what_had_arrived_damaged_is_refused_at_the_commit_and_then_asked_for_ag
     assert batch(ada) is None
     assert ada.commit("w.bin", SHA256, len(DATA)).status_code == 400
     assert batch(ada) is not None
+
+
+def test_a_file_that_was_checked_and_could_not_be_noted_need_not_be_sent_again(ada, monkeypatch):
+    stage(ada, DATA)
+
+    def fails(_key):
+        raise UnavailableError("The store went away.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs, "spare", fails)
+        assert ada.commit("w.bin", SHA256, len(DATA)).status_code == 503
+    assert batch(ada) is None
+    assert ada.commit("w.bin", SHA256, len(DATA)).status_code == 200
+    assert content(ada.resolve("w.bin")) == DATA
+    assert list(object_store().list_objects("staging/")) == []
 
 
 def test_what_waits_for_another_repository_says_nothing(ada, client):

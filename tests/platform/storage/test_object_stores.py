@@ -131,6 +131,20 @@ def test_delete_and_list(store):
     assert [info.key for info in store.list_objects("list/")] == ["list/b"]
 
 
+def test_a_copy_is_of_what_was_looked_at_and_outlives_its_source(store):
+    store.put("copied/from", [b"checked"])
+    seen = store.stat("copied/from")
+    store.put("copied/from", [b"another"])
+    with pytest.raises(ObjectExistsError):
+        store.copy("copied/from", "copied/to", if_etag=seen.etag)
+    store.copy("copied/from", "copied/to", if_etag=store.stat("copied/from").etag)
+    store.put("copied/from", [b"a late writer's"])
+    store.delete("copied/from")
+    assert content(store, "copied/to") == b"another"
+    with pytest.raises(ObjectMissingError):
+        store.copy("copied/from", "copied/to", if_etag=seen.etag)
+
+
 def test_a_move_takes_only_what_was_looked_at(store):
     seen = store.put("from", [b"checked"])
     store.put("from", [b"swapped!"])
