@@ -6,17 +6,19 @@ server's one protocol, so that what either sends the other reads.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 from steelyard.commits import Large, commit, sort_files
-from steelyard.hub_addresses import at_revision
+from steelyard.hub_addresses import at_revision, of_file
 from steelyard.hub_client import HubClient
 from steelyard.progress import byte_progress
 from steelyard.transfer.fetching import fetch_file
 from steelyard.transfer.sending import send_weights
+from steelyard.transfer.small import SmallFile, fetch_small
 from steelyard.transfer.store import ChunkStore
 from steelyard.transport import Transport
 from steelyard_contracts.errors import InvalidInputError
@@ -74,22 +76,30 @@ class Files:
         if target is None:
             return self._hub.download(ref, target=None, patterns=patterns, cache=cache, at_once=at_once)
         ref = ref.at(self._commit_of(ref))  # a branch may move meanwhile
-        wanted = [one for one in self._listed(ref) if _matches(one.path, patterns)]
-        by_chunks = [one for one in wanted if one.xet and one.size >= _WORTH_IT]
-        if len(by_chunks) < len(wanted):
-            paths = [one.path for one in by_chunks]
-            self._hub.download(ref, target=target, patterns=patterns, but=paths, at_once=at_once)
+        small: list[SmallFile] = []
+        by_chunks: list[_Listed] = []
+        whole: list[str] = []
+        for one in self._listed(ref):
+            if not _matches(one.path, patterns):
+                continue
+            path = _inside(target, one.path)
+            if one.size < _WORTH_IT:
+                small.append(SmallFile(of_file(ref, one.path), path, one.git_id, one.sha256))
+            elif one.xet:
+                by_chunks.append(one)
+            else:  # it came whole, and is still to be stored by chunks
+                whole.append(one.path)
+        fetch_small(self._transport, small, at_once=at_once)
+        if whole:
+            self._hub.download(ref, target=target, patterns=[glob.escape(path) for path in whole], at_once=at_once)
         self._fetch(ref, target, by_chunks)
         return target
 
     def _fetch(self, ref: Ref, target: Path, files: list[_Listed]) -> None:
         store = ChunkStore(self._transport, ref, "read")
         for one in files:
-            path = target / check_file_path(one.path)
-            if not path.resolve().is_relative_to(target.resolve()):
-                raise InvalidInputError(f"{path} leads out of {target} by a link; remove the link, then pull again.")
             with byte_progress(one.path, quiet=self._quiet) as report:
-                fetch_file(self._transport, store, one.xet, path, report=report)
+                fetch_file(self._transport, store, one.xet, target / one.path, report=report)
 
     def _commit_of(self, ref: Ref) -> str:
         return str(self._transport.call("GET", at_revision(ref, "revision"))["sha"])
@@ -97,16 +107,27 @@ class Files:
     def _listed(self, ref: Ref) -> Iterator[_Listed]:
         for item in self._transport.pages(at_revision(ref, "tree"), recursive="true"):
             if item["type"] == "file":
-                yield _Listed(item["path"], item["size"], item.get("xetHash") or "")
+                sha256 = (item.get("lfs") or {}).get("oid", "")
+                yield _Listed(item["path"], item["size"], item["oid"], sha256, item.get("xetHash") or "")
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """A file of a version. `xet`: what it is fetched by, when it is stored by chunks."""
+    """A file of a version. `sha256`: of a large one; `xet`: what it is fetched by, when it is stored by chunks."""
 
     path: str
     size: int
+    git_id: str
+    sha256: str
     xet: str
+
+
+def _inside(target: Path, path: str) -> Path:
+    """Where the file goes. Raises: InvalidInputError when that is not in the target."""
+    place = target / check_file_path(path)
+    if not place.resolve().is_relative_to(target.resolve()):
+        raise InvalidInputError(f"{place} leads out of {target} by a link; remove the link, then pull again.")
+    return place
 
 
 def _files_of(source: Path, path_in_repository: str) -> dict[str, Path]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,12 +56,10 @@ class HubClient:
         *,
         target: Path | None,
         patterns: list[str] | None,
-        but: Iterable[str] = (),
         cache: Path | None = None,
         at_once: int,
     ) -> Path:
-        """A version's files, but those named, each checked against its digest. Raises: the server's errors."""
-        left_out = set(but)
+        """A version's files, each checked against its digest. Raises: the server's errors."""
         with _border():
             api = self._api()
             folder = api.snapshot_download(
@@ -72,25 +69,26 @@ class HubClient:
                 local_dir=target,
                 cache_dir=cache,
                 allow_patterns=patterns,
-                ignore_patterns=[glob.escape(path) for path in left_out],
                 max_workers=at_once,
             )
-            self._verify(api, ref, Path(str(folder)), left_out)
+            self._verify(api, ref, Path(str(folder)), patterns)
         return Path(str(folder))
 
-    def _verify(self, api: HfApi, ref: Ref, folder: Path, but: set[str]) -> None:
+    def _verify(self, api: HfApi, ref: Ref, folder: Path, patterns: list[str] | None) -> None:
         """Holds what lies on disk against the version's digests; the client itself compares sizes only.
 
         Raises: DigestMismatchError; the damaged file is removed, so that pulling again fetches it.
         """
         from huggingface_hub.hf_api import RepoFile
+        from huggingface_hub.utils._paths import filter_repo_objects
 
         items = api.list_repo_tree(
             ref.repository, recursive=True, revision=ref.revision_or_default, repo_type=str(ref.kind)
         )
-        for item in items:
+        files = (item for item in items if isinstance(item, RepoFile))
+        for item in filter_repo_objects(files, allow_patterns=patterns, key=lambda item: item.path):
             path = folder / item.path
-            if not isinstance(item, RepoFile) or item.path in but or not path.exists():
+            if not path.exists():
                 continue
             found = _digest(path, "sha256") if item.lfs else _digest(path, "sha1", b"blob %d\0" % path.stat().st_size)
             expected = item.lfs.sha256 if item.lfs else item.blob_id

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import json
 import random
-import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 import httpx2
 from pydantic import BaseModel, ValidationError
 
+from steelyard.bulk import Block, BulkClient, certificates
 from steelyard_contracts.errors import (
     ErrorBody,
     ErrorDetail,
@@ -25,7 +25,6 @@ from steelyard_contracts.errors import (
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Result = TypeVar("Result")
-Block = bytes | memoryview
 
 CHUNK = 1024 * 1024
 _TIMEOUT = httpx2.Timeout(60, connect=10)
@@ -48,15 +47,15 @@ class Transport:
         self.url = url.rstrip("/")
         self.token = token
         self.patience = patience
-        # A bare client for addresses that are their own credential: the token must not travel there.
-        self._bare = httpx2.Client(timeout=_TIMEOUT, verify=_certificates())
+        # For addresses that are their own credential: the token must not travel there.
+        self._bulk = BulkClient()
         self._http = httpx2.Client(
-            base_url=self.url, headers=headers, timeout=_TIMEOUT, follow_redirects=True, verify=_certificates()
+            base_url=self.url, headers=headers, timeout=_TIMEOUT, follow_redirects=True, verify=certificates()
         )
 
     def close(self) -> None:
         self._http.close()
-        self._bare.close()
+        self._bulk.close()
 
     def call(
         self,
@@ -139,9 +138,10 @@ class Transport:
         sent = headers if size is None else {**headers, "Content-Length": str(size)}
 
         def once() -> bytes:
-            response = self._bare.request(method, url, content=body() if callable(body) else body, headers=sent)
-            _raise_for(response)
-            return bytes(response.content)
+            with self._bulk.open(method, url, body() if callable(body) else body, headers=sent) as answer:
+                content = answer.read()
+                _raise_for_status(url, answer.status, content, answer.headers)
+                return content
 
         return self.repeat(once, patience=None if repeatable else 0)
 
@@ -163,26 +163,20 @@ class Transport:
     @contextmanager
     def range(self, url: str, start: int, end: int) -> Iterator[Iterator[bytes]]:
         """Bytes `start` to `end - 1` at an address that is its own credential."""
-        with self._bare.stream("GET", url, headers={"Range": f"bytes={start}-{end - 1}"}) as response:
-            if response.status_code >= httpx2.codes.BAD_REQUEST:
-                response.read()
-            _raise_for(response)
-            yield response.iter_raw()  # as it comes: whoever reads puts it together anyway
+        with self._bulk.open("GET", url, headers={"Range": f"bytes={start}-{end - 1}"}) as answer:
+            if answer.status >= httpx2.codes.BAD_REQUEST:
+                _raise_for_status(url, answer.status, answer.read(), answer.headers)
+            yield answer.blocks(CHUNK)
 
     def put_file(self, url: str, path: Path) -> None:
-        """PUTs a file to an address that is its own credential. Raises: UnavailableError."""
-        for pause in _pauses():
-            try:
-                with path.open("rb") as file:
-                    headers = {"Content-Length": str(path.stat().st_size)}
-                    response = self._bare.put(url, content=_chunks(file), headers=headers)
-                _raise_for(response)
-            except (httpx2.TransportError, UnavailableError) as error:
-                if pause >= _LONGEST_PAUSE:
-                    raise self._unreachable(error) from error
-                time.sleep(pause)
-            else:
-                return
+        """PUTs a file to an address that is its own credential. Raises: SteelyardError."""
+        with path.open("rb") as file:
+
+            def content() -> Iterator[bytes]:
+                file.seek(0)
+                return _chunks(file)
+
+            self.exchange("PUT", url, content, size=path.stat().st_size, headers={})
 
     @contextmanager
     def stream(self, path: str, *, start: int = 0) -> Iterator[tuple[bool, Iterator[bytes]]]:
@@ -203,13 +197,6 @@ class Transport:
         return UnavailableError(f"{self.url} cannot be reached ({error or type(error).__name__}). Is it running?")
 
 
-@functools.cache
-def _certificates() -> ssl.SSLContext:
-    """Read once in a process: it takes longer than many a whole request."""
-    context: ssl.SSLContext = httpx2.create_ssl_context()
-    return context
-
-
 def _pauses() -> Iterator[float]:
     """Seconds between tries: doubling, with a little chance so that many clients do not return at once."""
     pause = 0.25
@@ -220,23 +207,30 @@ def _pauses() -> Iterator[float]:
 
 def _raise_for(response: httpx2.Response) -> None:
     """Raises: the class that the answer's code names."""
-    if response.status_code < httpx2.codes.BAD_REQUEST:
+    if response.status_code >= httpx2.codes.BAD_REQUEST:
+        _raise_for_status(str(response.request.url), response.status_code, response.content, response.headers)
+
+
+def _raise_for_status(url: str, status: int, content: bytes, headers: Mapping[str, str]) -> None:
+    """Raises: the class that the answer's code names."""
+    if status < httpx2.codes.BAD_REQUEST:
         return
-    if (error := _error_in(response)) is not None:
+    if (error := _error_in(content, headers)) is not None:
         raise error
-    text = f"{response.request.url.copy_with(query=None)} answered {response.status_code}."
-    raise {httpx2.codes.NOT_FOUND: NotFoundError, **_TRY_AGAIN}.get(response.status_code, SteelyardError)(text)
+    # The query of a signed address is a secret.
+    text = f"{httpx2.URL(url).copy_with(query=None)} answered {status}."
+    raise {httpx2.codes.NOT_FOUND: NotFoundError, **_TRY_AGAIN}.get(status, SteelyardError)(text)
 
 
-def _error_in(response: httpx2.Response) -> SteelyardError | None:
+def _error_in(content: bytes, headers: Mapping[str, str]) -> SteelyardError | None:
     """As the API words it, or as its Hub side does: what that says for the Hub's clients stands in a header for us."""
     try:
-        return error_from_body(ErrorBody.model_validate_json(response.content))
+        return error_from_body(ErrorBody.model_validate_json(content))
     except ValidationError:
         pass
     try:
-        said = response.json()
-        message = response.headers.get("X-Steelyard-Message") or said["error"]
+        said = json.loads(content)
+        message = headers.get("X-Steelyard-Message") or said["error"]
         return error_from_body(ErrorBody(error=ErrorDetail(code=said["code"], message=message)))
     except (ValueError, KeyError, TypeError):
         return None

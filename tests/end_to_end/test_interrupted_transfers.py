@@ -54,7 +54,8 @@ def test_what_was_killed_goes_on_and_nothing_half_is_ever_seen(
     outcome = Round(surroundings, plan, tmp_path / "round").run()
     killed, last = outcome.attempts
     assert killed.kills == 1
-    assert last.moved <= outcome.size - last.there + WORDS, outcome
+    # More than all can be there: a client that starts over may put the same chunks into other xorbs.
+    assert last.moved <= max(outcome.size - last.there, 0) + WORDS, outcome
     if direction is Direction.PUSH and protocol is Protocol.XET:
         assert last.there >= 64 * MB  # the first xorb had come whole
     if direction is Direction.PULL:

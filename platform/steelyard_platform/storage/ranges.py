@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Iterator
 
-from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponseBase, StreamingHttpResponse
 
 from steelyard_contracts.errors import ForbiddenError
 from steelyard_platform.storage.delivery import Span
@@ -28,8 +28,8 @@ def deliver_ranges(request: HttpRequest, store: FolderObjectStore, key: str, *, 
     total = store.stat(key).size
     if len(asked) == 1:
         headers = {"Content-Range": _content_range(asked[0], total), "Content-Length": str(asked[0].size)}
-        body = store.read(key, asked[0].start, asked[0].end)
-        return StreamingHttpResponse(body, status=206, content_type="application/octet-stream", headers=headers)
+        body = store.open(key, asked[0].start, asked[0].end)
+        return FileResponse(body, status=206, content_type="application/octet-stream", headers=headers)
     boundary = secrets.token_hex(16)
     content_type = f"multipart/byteranges; boundary={boundary}"
     return StreamingHttpResponse(_parts(store, key, asked, total, boundary), status=206, content_type=content_type)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steelyard.progress import Report, silent
+from steelyard.transfer.copying import Run, copy_runs, joined
 from steelyard.transfer.store import ChunkStore, Fetch
 from steelyard.transfer.weights import find_cut, hashed, mapped, open_weights
 from steelyard.transport import Transport
@@ -82,10 +83,11 @@ def _copy(older: Path, descriptor: int, missing: dict[bytes, list[Piece]]) -> di
     if cut is None:
         return missing
     left = dict(missing)
-    with open_weights(older, cut) as weights:
-        for piece in weights.pieces:
-            for place in left.pop(piece.digest, ()):
-                os.pwrite(descriptor, weights.content[piece.start : piece.end], place.start)
+    with open_weights(older, cut) as weights, older.open("rb") as source:
+        runs = joined(
+            Run(piece.start, piece.end, place.start) for piece in weights.pieces for place in left.pop(piece.digest, ())
+        )
+        copy_runs(source.fileno(), descriptor, runs)
     return left
 
 

@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from steelyard.bulk import Block
 from steelyard.hub_addresses import at_revision
-from steelyard.transport import Block, Transport
+from steelyard.transport import Transport
 from steelyard_contracts.errors import NotFoundError, SteelyardError, UnavailableError
 from steelyard_contracts.refs import Ref
 from steelyard_contracts.xet import shards

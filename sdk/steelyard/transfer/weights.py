@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from steelyard.transport import Block
+from steelyard.bulk import Block
 from steelyard_contracts.xet.assembly import NewXorb, Piece
 from steelyard_contracts.xet.cutting import Cut, cut_weights
 from steelyard_contracts.xet.hashes import chunk_hash
