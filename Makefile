@@ -28,7 +28,7 @@ run: install ## An empty installation for real use: make run PORT=8000 VAR=./var
 
 test: .venv/.installed-dev ## Every test; those that need a missing service are skipped with one line, or fail with REQUIRE_SERVICES=1
 	@$(BIN)/python -m tests.support.on_postgresql
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: .venv/.installed-dev ## Style, types and the import law
 	@! git ls-files | grep -E '(^|/)platform/__init__\.py$$' || (echo "platform/__init__.py shadows the standard library: remove it" && exit 1)

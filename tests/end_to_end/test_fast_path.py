@@ -96,6 +96,24 @@ def test_a_folder_is_one_version_with_weights_and_everything_else(hub, tmp_path)
     assert hub.push(folder, "lab/folder").version == "v1"  # nothing changed
 
 
+def test_a_pull_puts_small_files_right_and_leaves_others_alone(hub, tmp_path):
+    (tmp_path / "up").mkdir()
+    for name, text in {"a.txt": "one", "b.txt": "two"}.items():
+        (tmp_path / "up" / name).write_text(text)
+    hub.push(tmp_path / "up", "lab/small")
+    down = tmp_path / "down"
+    down.mkdir()
+    (down / "a.txt").write_text("altered")
+    (down / "mine.txt").write_text("kept")
+    (down / "b.txt").write_text("not asked for")
+    hub.pull("lab/small", down, patterns=["a.*"])
+    assert {path.name: path.read_text() for path in down.iterdir()} == {
+        "a.txt": "one",
+        "b.txt": "not asked for",
+        "mine.txt": "kept",
+    }
+
+
 @pytest.fixture
 def pushed(installation, hub, tmp_path):
     """(fetch, the file) of `lab/fetched`; `fetch` returns how many bytes travelled."""
