@@ -11,8 +11,8 @@ from sqlalchemy import bindparam, func, select
 
 from steelyard_contracts.jobs import LogLine as LogLineWire
 from steelyard_contracts.jobs import MetricPoint as MetricPointWire
-from steelyard_platform.jobs.core_tables import execute_many, fetch_all, insert_into, table_of
 from steelyard_platform.jobs.models import LogLine, MetricPoint
+from steelyard_platform.storage.core_tables import execute_many, fetch_all, insert_into, table_of
 
 MAX_BUCKETS = 500
 
