@@ -221,7 +221,9 @@ class EvaluationReport(WireModel):
 class LineageReport(WireModel):
     """An edge that the job knows: `target` was made from `source`."""
 
-    relation: Literal["trained-on", "fine-tuned-from", "exported-from", "quantized-from", "evaluated-on"]
+    relation: Literal[
+        "trained-on", "fine-tuned-from", "merged-from", "pruned-from", "exported-from", "quantized-from", "evaluated-on"
+    ]
     source: str
     target: str
 

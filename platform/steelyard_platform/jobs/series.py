@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import connection
 from sqlalchemy import bindparam, func, select
 
 from steelyard_contracts.jobs import LogLine as LogLineWire
 from steelyard_contracts.jobs import MetricPoint as MetricPointWire
 from steelyard_platform.jobs.models import LogLine, MetricPoint
-from steelyard_platform.storage.core_tables import execute_many, fetch_all, insert_into, table_of
+from steelyard_platform.storage.core_tables import database_id, execute_many, fetch_all, insert_into, table_of
 
 MAX_BUCKETS = 500
 
@@ -33,14 +32,14 @@ def write_points(job: UUID, points: Sequence[MetricPointWire]) -> None:
     statement = statement.on_conflict_do_update(
         index_elements=["job_id", "name", "step"], set_={"value": statement.excluded.value}
     )
-    key = _database_id(job)
+    key = database_id(job)
     execute_many(statement, [{"job_id": key, "name": one.name, "step": one.step, "value": one.value} for one in points])
 
 
 def read_series(job: UUID, *, after: int = -1, buckets: int = MAX_BUCKETS) -> list[Series]:
     """Every series of a job beyond step `after`, each with at most about `buckets` points."""
     points = table_of(MetricPoint)
-    mine = (points.c.job_id == _database_id(job)) & (points.c.step > after)
+    mine = (points.c.job_id == database_id(job)) & (points.c.step > after)
     spans = fetch_all(
         select(points.c.name, func.min(points.c.step), func.max(points.c.step)).where(mine).group_by(points.c.name)
     )
@@ -61,7 +60,7 @@ def read_series(job: UUID, *, after: int = -1, buckets: int = MAX_BUCKETS) -> li
 def last_values(job: UUID) -> dict[str, float]:
     """The newest value of each series."""
     points = table_of(MetricPoint)
-    mine = points.c.job_id == _database_id(job)
+    mine = points.c.job_id == database_id(job)
     newest = select(points.c.name, func.max(points.c.step).label("step")).where(mine).group_by(points.c.name).subquery()
     same = (points.c.name == newest.c.name) & (points.c.step == newest.c.step)
     rows = fetch_all(select(points.c.name, points.c.value).select_from(points.join(newest, same)).where(mine))
@@ -72,11 +71,6 @@ def write_lines(job: UUID, attempt: int, lines: Sequence[LogLineWire]) -> None:
     """A line sent again changes nothing."""
     names = ("job_id", "attempt", "number", "text")
     statement = insert_into(LogLine).values({name: bindparam(name) for name in names}).on_conflict_do_nothing()
-    key = _database_id(job)
+    key = database_id(job)
     rows = [{"job_id": key, "attempt": attempt, "number": line.number, "text": line.text} for line in lines]
     execute_many(statement, rows)
-
-
-def _database_id(job: UUID) -> str | UUID:
-    """As Django stores a UUID: natively on PostgreSQL, as 32 hexadecimal digits on SQLite."""
-    return job if connection.features.has_native_uuid_field else job.hex

@@ -6,18 +6,22 @@ statements an ORM is bad at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
+from uuid import UUID
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, models
-from sqlalchemy import Column, MetaData, Table
+from sqlalchemy import BindParameter, Column, MetaData, SelectBase, Table, bindparam, false, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.elements import ClauseElement
 
 _METADATA = MetaData()
+_PLACEHOLDER = re.compile("%s|%%|:")
 
 
 @cache
@@ -25,6 +29,38 @@ def table_of(model: type[models.Model]) -> Table:
     """The Core table of a Django model. Its columns are untyped: Django has already adapted the values."""
     columns: list[Column[Any]] = [Column(field.column) for field in model._meta.concrete_fields]  # noqa: SLF001 - Django documents _meta
     return Table(model._meta.db_table, _METADATA, *columns)  # noqa: SLF001 - as above
+
+
+def keys_of(queryset: models.QuerySet[Any, Any]) -> SelectBase:
+    """The primary keys that a Django query finds, for `column.in_(...)`: a rule that is written once holds here too."""
+    try:
+        sql, values = queryset.values("pk").query.sql_with_params()
+    except EmptyResultSet:  # Django knows that nothing can be found
+        model: type[models.Model] = queryset.model
+        key = str(model._meta.pk.column)  # noqa: SLF001 - as above
+        return select(table_of(model).c[key]).where(false())
+    names = iter(range(len(values)))
+    pattern = _PLACEHOLDER.sub(lambda found: _in_text(found[0], names), sql)
+    bound: list[BindParameter[Any]] = [
+        bindparam(f"row_{number}", value, unique=True) for number, value in enumerate(values)
+    ]
+    return text(pattern).bindparams(*bound).columns(Column("key"))
+
+
+def _in_text(found: str, names: Iterator[int]) -> str:
+    """Django's mark, percent sign or colon as SQLAlchemy's `text` writes it."""
+    match found:
+        case "%s":
+            return f":row_{next(names)}"
+        case "%%":
+            return "%"
+        case _:
+            return rf"\{found}"
+
+
+def database_id(key: UUID) -> str | UUID:
+    """As Django stores a UUID: natively on PostgreSQL, as 32 hexadecimal digits on SQLite."""
+    return key if connection.features.has_native_uuid_field else key.hex
 
 
 def insert_into(model: type[models.Model]) -> Any:

@@ -7,12 +7,17 @@ from typing import ClassVar
 
 from django.db import models
 
+from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.repos.models import Repository, Version
 
 
 class Relation(StrEnum):
+    """How a version came of another. That a version was deployed to a device is read from the fleet, not kept here."""
+
     TRAINED_ON = "trained-on"
     FINE_TUNED_FROM = "fine-tuned-from"
+    MERGED_FROM = "merged-from"
+    PRUNED_FROM = "pruned-from"
     EXPORTED_FROM = "exported-from"
     QUANTIZED_FROM = "quantized-from"
     EVALUATED_ON = "evaluated-on"
@@ -25,6 +30,8 @@ class LineageEdge(models.Model):
     target = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="ancestors")
     relation = models.CharField(max_length=24, choices=[(relation, relation) for relation in Relation])
     job = models.UUIDField(null=True)
+    # Said by the target's card, not recorded by whatever made the target.
+    declared = models.BooleanField(default=False)
 
     class Meta:
         constraints: ClassVar = [
@@ -33,6 +40,23 @@ class LineageEdge(models.Model):
 
     def __str__(self) -> str:
         return f"{self.target} {self.relation} {self.source}"
+
+
+class ExternalSource(models.Model):
+    """What a card says its version was made from, and is no repository here that the card's author may read."""
+
+    target = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="external_sources")
+    relation = models.CharField(max_length=24, choices=[(relation, relation) for relation in Relation])
+    kind = models.CharField(max_length=8, choices=[(kind, kind) for kind in RepositoryKind])
+    name = models.CharField(max_length=200)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["target", "relation", "kind", "name"], name="external_source_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.target} {self.relation} {self.name}"
 
 
 class Evaluation(models.Model):

@@ -42,8 +42,11 @@ def record_evaluation(*, version: Version, dataset: Version, report: EvaluationR
 
 
 def record_lineage(*, source: Version, target: Version, relation: Relation, job: UUID | None) -> None:
-    """Twice is the same as once."""
-    LineageEdge.objects.get_or_create(source=source, target=target, relation=relation, defaults={"job": job})
+    """Twice is the same as once. What was recorded is known better than what a card declared."""
+    edge, _ = LineageEdge.objects.get_or_create(source=source, target=target, relation=relation, defaults={"job": job})
+    if edge.declared:
+        edge.declared, edge.job = False, job
+        edge.save(update_fields=["declared", "job"])
 
 
 def relation_of(report: LineageReport) -> Relation:
@@ -152,8 +155,11 @@ def measures_of(version: Version | None) -> list[Measured]:
 
 @transaction.atomic
 def delete_version(*, version: Version, actor: Actor) -> None:
-    """Raises: ForbiddenError; ConflictError while something is named by it, stands on it, or was made from it."""
-    descendants = LineageEdge.objects.filter(source=version).exclude(target=version)
+    """Raises: ForbiddenError; ConflictError while something is named by it, stands on it, or was made from it.
+
+    What a card declares hinders nobody: anyone may write one.
+    """
+    descendants = LineageEdge.objects.filter(source=version, declared=False).exclude(target=version)
     if count := descendants.count():
         raise ConflictError(
             f"{count} {'version was' if count == 1 else 'versions were'} made from {version.label} or measured on it; "
