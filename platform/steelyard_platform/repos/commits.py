@@ -36,6 +36,7 @@ from steelyard_platform.repos import tree
 from steelyard_platform.repos.blobs import held_blobs, keep_blobs
 from steelyard_platform.repos.models import Blob, Branch, Entry, Repository, Version
 from steelyard_platform.repos.revisions import find_branch, root_id, tip_of
+from steelyard_platform.repos.signals import committed
 from steelyard_platform.repos.webhooks import Event, UpdatedRef, announce
 from steelyard_platform.storage.batches import SIZE, batches
 
@@ -172,7 +173,14 @@ def commit(
         ref = branch.name if branch.name.startswith("refs/") else f"refs/heads/{branch.name}"
         moved = UpdatedRef(ref, tip.commit_id if tip else None, version.commit_id)
         announce(locked, Event("update", "repo.content", refs=[moved]))
+        tell_after_commit(version, before=tip, paths=[change.path for change in changes], actor=actor)
     return version
+
+
+def tell_after_commit(version: Version, *, before: Version | None, paths: list[str], actor: Actor) -> None:
+    """Those above hear of the version once its transaction has ended well."""
+    what = {"version": version, "before": before, "paths": paths, "actor": actor}
+    transaction.on_commit(lambda: committed.send_robust(Version, **what))
 
 
 def check_operations(operations: list[Operation]) -> None:

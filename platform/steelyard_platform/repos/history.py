@@ -46,6 +46,7 @@ def squash(*, repository: Repository, branch_name: str, message: commits.Message
     version = commits.write_version(locked, branch, entries, message, actor)
     audit.record(actor, "squash", locked.full_name, branch=branch_name, version=version.label)
     announce(locked, Event("update", "repo.content", refs=[_moved(branch_name, tip, version)]))
+    commits.tell_after_commit(version, before=tip, paths=[], actor=actor)
     if not _is_stood_on(former):
         touch_blobs_of(Entry.objects.filter(branch=former))
         former.delete()

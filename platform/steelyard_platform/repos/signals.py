@@ -1,0 +1,10 @@
+"""What the repositories tell those who stand on them, who cannot be called from here by name."""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+# Sent when the transaction of a commit has ended well, so that a receiver may read files and be slow: `version`,
+# with its repository; `before`, the version it followed, or None; `paths`, those that changed; `actor`, its author.
+# A receiver that fails is logged: the commit is made.
+committed = Signal()
