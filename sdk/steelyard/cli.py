@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from steelyard.client import Client, connect
 from steelyard.settings import Credentials, find_credentials, keep_credentials
 from steelyard_contracts.errors import SteelyardError
 from steelyard_contracts.fleet import RolloutState, RolloutView
 from steelyard_contracts.jobs import JobState, JobView, VariantKind
+from steelyard_contracts.lineage import Direction
+from steelyard_contracts.refs import parse_ref
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -114,6 +118,25 @@ def show(client: Client, ref: str) -> None:
         click.echo(f"  variant {branch}: {label}")
     for edge in version.lineage:
         click.echo(f"  {edge.target} {edge.relation} {edge.source}")
+
+
+@main.command()
+@click.argument("ref")
+@click.option("--descendants", is_flag=True, help="What was made from it, instead of what it was made from.")
+@click.option("--depth", type=int, default=None, help="Steps to walk; all when it is not given.")
+@click.option("--json", "as_json", is_flag=True, help="The edges as JSON.")
+@_with_client
+def lineage(client: Client, ref: str, *, descendants: bool, depth: int | None, as_json: bool) -> None:
+    """Show what the version REF (team/model@v3, datasets:/team/data@v1) was made from, as a tree."""
+    direction = Direction.DESCENDANTS if descendants else Direction.ANCESTORS
+    edges = client.lineage(ref, direction=direction, depth=depth)
+    if as_json:
+        _echo_json(edges)
+        return
+    from steelyard.trees import show_lineage
+
+    one = parse_ref(ref)
+    show_lineage(str(one.at(client.version(one).version)), edges, direction)
 
 
 @main.command("delete")
@@ -302,8 +325,23 @@ def devices() -> None:
 def list_devices(client: Client, team: str) -> None:
     table = _table("device", "state", "runs", "last seen")
     for device in client.devices(team):
-        seen = f"{device.last_seen_at:%Y-%m-%d %H:%M:%S}" if device.last_seen_at else "never"
-        table.add_row(device.name, device.state, device.running_version or "nothing", seen)
+        table.add_row(device.name, device.state, device.running_version or "nothing", _seen(device.last_seen_at))
+    _show(table)
+
+
+@devices.command("running")
+@click.argument("ref")
+@click.option("--json", "as_json", is_flag=True, help="The devices as JSON.")
+@_with_client
+def list_deployments(client: Client, ref: str, *, as_json: bool) -> None:
+    """List the devices that run REF, or anything made from it; of a dataset (datasets:/team/data@v3), trained on it."""
+    found = client.deployments(ref)
+    if as_json:
+        _echo_json(list(found))
+        return
+    table = _table("device", "team", "state", "runs", "last seen")
+    for one in found:
+        table.add_row(one.device, one.team, one.state, one.version, _seen(one.last_seen_at))
     _show(table)
 
 
@@ -388,6 +426,14 @@ def _show_rollout(rollout: RolloutView) -> None:
     for device in rollout.devices:
         table.add_row(device.device, str(device.stage + 1), device.state, device.detail)
     _show(table)
+
+
+def _seen(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "never"
+
+
+def _echo_json(models: Sequence[BaseModel]) -> None:
+    click.echo(json.dumps([one.model_dump(mode="json") for one in models], indent=2))
 
 
 def _size(count: float) -> str:

@@ -25,10 +25,12 @@ from steelyard_contracts.jobs import (
     OptimiseSpec,
     TrainSpec,
 )
+from steelyard_contracts.lineage import Deployment, Direction, LineageEdge
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
 
 _API = "/api/v1"
 _WAIT_SECONDS = 0.5
+_PAGE = 500
 
 
 class Alias(BaseModel):
@@ -157,7 +159,7 @@ class Client:
 
     def version(self, ref: str | Ref) -> Version:
         one = _ref(ref)
-        return self.transport.get(Version, f"{_home(one)}/versions/{_segment(one.revision_or_default)}")
+        return self.transport.get(Version, _version(one))
 
     def versions(self, ref: str | Ref) -> Iterator[Version]:
         """Of every branch, newest first."""
@@ -169,6 +171,22 @@ class Client:
         if one.revision is None:
             raise InvalidInputError(f"Say which version: {ref}@vN.")
         self.transport.call("DELETE", f"{_home(one)}/versions/{_segment(one.revision)}", repeatable=False)
+
+    def lineage(
+        self, ref: str | Ref, *, direction: Direction | str = Direction.ANCESTORS, depth: int | None = None
+    ) -> list[LineageEdge]:
+        """What the version was made from; with `direction`, what was made from it ("descendants"), or "both".
+
+        All of it, or what is within `depth` steps, as far as the token may see.
+        """
+        one, asked = _ref(ref), Direction(direction)
+        items = self._pages(f"{_version(one)}/lineage", direction=str(asked), depth=depth, limit=_PAGE)
+        return [LineageEdge.model_validate(item) for item in items]
+
+    def deployments(self, ref: str | Ref) -> Iterator[Deployment]:
+        """The devices that run the version, or anything that was made from it or trained on it."""
+        items = self._pages(f"{_version(_ref(ref))}/lineage/devices", limit=_PAGE)
+        return (Deployment.model_validate(item) for item in items)
 
     # --- names and gates ---------------------------------------------------------------------
 
@@ -297,3 +315,7 @@ def _segment(name: str) -> str:
 
 def _home(ref: Ref) -> str:
     return f"{_API}/{ref.kind.plural}/{ref.repository}"
+
+
+def _version(ref: Ref) -> str:
+    return f"{_home(ref)}/versions/{_segment(ref.revision_or_default)}"

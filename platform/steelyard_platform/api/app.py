@@ -10,7 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import ValidationError
 
 from steelyard_contracts.errors import InvalidInputError, SteelyardError, UnavailableError, body_of
-from steelyard_platform.api import accounts, device, fleet, jobs, repositories, workers
+from steelyard_platform.api import accounts, device, fleet, jobs, lineage, repositories, workers
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ api.add_router("", accounts.router)
 api.add_router("/jobs", jobs.router)
 api.add_router("/jobs", workers.router)
 api.add_router("", fleet.router)
-# Last: its addresses begin with a parameter.
+# Last: their addresses begin with a parameter.
+api.add_router("", lineage.router)
 api.add_router("", repositories.router)
 device_api.add_router("", device.router)
 

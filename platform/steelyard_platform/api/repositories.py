@@ -360,6 +360,11 @@ def list_verdicts(
     return [verdict.as_record() for verdict in verdicts_for(version, applies_to)]
 
 
+def version_at(request: HttpRequest, kind: Kind, namespace: str, name: str, revision: str) -> Version:
+    """With its repository and that one's team. Raises: RepositoryNotFoundError, RevisionNotFoundError."""
+    return _resolve(_find(request, kind, namespace, name), revision)
+
+
 def _find(request: HttpRequest, kind: Kind, namespace: str, name: str) -> Repository:
     return find_repository(api_actor(request), kind.kind, f"{namespace}/{name}", Action.SEE)
 
