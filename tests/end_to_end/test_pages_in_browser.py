@@ -104,6 +104,40 @@ def test_the_pages_of_a_model(page, story):
     shoot(page, "compare")
 
 
+def test_a_graph_is_moved_enlarged_and_clicked_through(page, story):
+    page.goto("/lab/shown/versions/v1/lineage")
+    graph = page.locator("[data-graph] svg")
+    expect(graph.locator("a", has_text="shown@v3").first).to_be_visible()
+    shoot(page, "lineage")
+    page.get_by_role("button", name="Whole graph").click()
+    whole = graph.get_attribute("viewBox")
+    page.get_by_role("button", name="Enlarge").click()
+    expect(graph).not_to_have_attribute("viewBox", whole)
+    page.get_by_role("button", name="Whole graph").click()
+    expect(graph).to_have_attribute("viewBox", whole)
+    graph.focus()
+    page.keyboard.press("ArrowRight")
+    expect(graph).not_to_have_attribute("viewBox", whole)
+    page.keyboard.press("0")
+    expect(graph).to_have_attribute("viewBox", whole)
+    box = page.locator("[data-graph] a.dataset")
+    place = box.bounding_box()
+    page.mouse.move(place["x"] + 20, place["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(place["x"] + 80, place["y"] + 50, steps=4)
+    page.mouse.up()
+    expect(graph).not_to_have_attribute("viewBox", whole)
+    expect(page).to_have_url(re.compile("/lineage$"))  # a drag opens nothing
+    moved = box.bounding_box()
+    assert (moved["x"] - place["x"], moved["y"] - place["y"]) == pytest.approx((60, 30), abs=3)
+    box.click()
+    expect(page).to_have_url(re.compile("/datasets/lab/stripes/versions/v1$"))
+    page.go_back()
+    page.locator("[data-graph] a.here").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/lab/shown/versions/v1$"))
+
+
 def test_the_page_of_a_dataset(page, dataset):
     page.goto(f"/datasets/{dataset}")
     expect(page.get_by_role("heading", name=re.compile("^train"))).to_be_visible()
@@ -174,6 +208,7 @@ def test_devices_and_their_rollout(page, hub, installation, story, tmp_path):
         time.sleep(1)
         page.goto("/fleet/lab")
         expect(page.get_by_role("row", name=names[0])).to_contain_text("lab/shown@v3")
+        assert names[0] in {one.device for one in hub.deployments("datasets:/lab/stripes@v1")}
         shoot(page, "fleet")
         page.get_by_role("row", name=names[1]).get_by_role("button", name="Revoke").click()
         assert agents[1].wait(20) == 1

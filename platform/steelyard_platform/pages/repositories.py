@@ -108,6 +108,7 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
         "evaluations": _newest_of_each_place(_evaluations(found, actor)),
         "made_from": edges.filter(target=found)[:_PAGE],
         "led_to": edges.filter(source=found)[:_PAGE],
+        "external": found.external_sources.order_by("pk")[:_PAGE],
         "variants": Branch.objects.filter(base=found, head__isnull=False).select_related("head"),
         "aliases": found.aliases.order_by("name"),
         "job": Job.objects.filter(pk=found.job).first() if found.job else None,

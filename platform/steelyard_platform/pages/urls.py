@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from steelyard_platform.pages import access, account, fleet, home, jobs, repositories, storage
+from steelyard_platform.pages import access, account, fleet, home, jobs, lineage, repositories, storage
 from steelyard_platform.repos import addresses  # noqa: F401 - registers the converter
 
 _JOB = "jobs/<uuid:job_id>"
@@ -49,6 +49,8 @@ for kind, prefix in (
         path(f"{prefix}/versions/<segment:revision>", repositories.version, which),
         path(f"{prefix}/versions/<segment:revision>/promote", repositories.promote, which),
         path(f"{prefix}/versions/<segment:revision>/delete", repositories.delete, which),
+        path(f"{prefix}/versions/<segment:revision>/lineage", lineage.lineage, which),
+        path(f"{prefix}/lineage", lineage.lineage, which),
         path(f"{prefix}/storage", storage.repository, which),
         path(f"{prefix}/compare", repositories.compare_form, which),
         path(f"{prefix}/compare/<str:left>...<str:right>", repositories.compare, which),

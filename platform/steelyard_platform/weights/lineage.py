@@ -29,6 +29,7 @@ from steelyard_platform.weights.models import LineageEdge as EdgeRow
 
 MAX_DEPTH = 100  # with a depth, a version can be met once at each; without, it is met once
 _MAX_LIMIT = 500
+_NAMED = 5  # columns that name one end of an edge
 _CURSOR = re.compile("([01])-([0-9]{1,18})")
 
 _edges, _versions = table_of(EdgeRow), table_of(Version)
@@ -38,6 +39,7 @@ _edges, _versions = table_of(EdgeRow), table_of(Version)
 class Page:
     edges: list[LineageEdge]
     following: str | None
+    versions: dict[str, int]  # the key of each version that the edges name
 
 
 def edges_around(
@@ -79,7 +81,9 @@ def edges_around(
         wanted = wanted.where(or_(found.c.is_external > is_external, later))
     rows = fetch_all(wanted)
     following = f"{rows[limit - 1][0]}-{rows[limit - 1][1]}" if len(rows) > limit else None
-    return Page([_edge(*row) for row in rows[:limit]], following)
+    versions: dict[str, int] = {}
+    edges = [_edge(versions, *row) for row in rows[:limit]]
+    return Page(edges, following, versions)
 
 
 def made_from(version: Version, actor: Actor) -> CTE:
@@ -133,7 +137,7 @@ def _external_at(reached: CTE) -> Select[Any]:
     outside, target = table_of(ExternalSource), _Named("target")
     return (
         select(literal_column("1"), outside.c.id, outside.c.relation, true())
-        .add_columns(outside.c.kind, outside.c.name, null(), null(), *target.columns)
+        .add_columns(outside.c.kind, outside.c.name, null(), null(), null(), *target.columns)
         .select_from(outside)
         .join(target.version, target.version.c.id == outside.c.target_id)
         .join(target.repository, target.repository.c.id == target.version.c.repository_id)
@@ -149,18 +153,27 @@ class _Named:
         self.version = _versions.alias(f"{end}_version")
         self.repository = table_of(Repository).alias(f"{end}_repository")
         self.team = table_of(Team).alias(f"{end}_team")
-        parts = (self.repository.c.kind, self.team.c.name, self.repository.c.name, self.version.c.number)
+        parts = (
+            self.repository.c.kind,
+            self.team.c.name,
+            self.repository.c.name,
+            self.version.c.number,
+            self.version.c.id,
+        )
         self.columns = [part.label(f"{end}_{number}") for number, part in enumerate(parts)]
 
 
-def _edge(is_external: int, _id: int, relation: str, declared: Any, *names: Any) -> LineageEdge:
-    source, target = names[:4], names[4:]
+def _edge(
+    versions: dict[str, int], is_external: int, _id: int, relation: str, declared: Any, *ends: Any
+) -> LineageEdge:
+    (*source, source_key), (*target, target_key) = ends[:_NAMED], ends[_NAMED:]
+    from_name = source[1] if is_external else reference(*source)
+    to_name = reference(*target)
+    versions[to_name] = target_key
+    if not is_external:
+        versions[from_name] = source_key
     return LineageEdge(
-        relation=relation,
-        source=source[1] if is_external else reference(*source),
-        target=reference(*target),
-        declared=bool(declared),
-        external=bool(is_external),
+        relation=relation, source=from_name, target=to_name, declared=bool(declared), external=bool(is_external)
     )
 
 
