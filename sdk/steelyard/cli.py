@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import wraps
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,10 +20,12 @@ from steelyard_contracts.errors import SteelyardError
 from steelyard_contracts.fleet import RolloutState, RolloutView
 from steelyard_contracts.jobs import JobState, JobView, VariantKind
 from steelyard_contracts.lineage import Direction
-from steelyard_contracts.refs import parse_ref
+from steelyard_contracts.refs import RepositoryKind, parse_ref
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_SORTS = ["updated", "created", "name", "size", "downloads", "metric"]
 
 
 class _Commands(click.Group):
@@ -137,6 +140,48 @@ def lineage(client: Client, ref: str, *, descendants: bool, depth: int | None, a
 
     one = parse_ref(ref)
     show_lineage(str(one.at(client.version(one).version)), edges, direction)
+
+
+@main.command()
+@click.argument("words", nargs=-1)
+@click.option("--datasets", "of_datasets", is_flag=True, help="Look among datasets; models otherwise.")
+@click.option("--tag", "tags", multiple=True)
+@click.option("--task", help="Such as image-classification.")
+@click.option("--library", help="Such as transformers.")
+@click.option("--license", "license_name", help="Such as apache-2.0.")
+@click.option("--language", help="Such as en.")
+@click.option("--size", help="Of the newest version, such as '<1GB'.")
+@click.option("--metric", "metrics", multiple=True, help="A measure, such as 'accuracy>0.9'.")
+@click.option("--sort", type=click.Choice(_SORTS), default="updated", help="'metric' is by the first --metric.")
+@click.option("--limit", type=click.IntRange(min=1), default=50)
+@click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+@_with_client
+def search(
+    client: Client,
+    words: tuple[str, ...],
+    *,
+    of_datasets: bool,
+    tags: tuple[str, ...],
+    license_name: str | None,
+    metrics: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+    **conditions: Any,
+) -> None:
+    """Find repositories: each of WORDS must begin a word of the name, a tag or the card."""
+    kind = RepositoryKind.DATASET if of_datasets else RepositoryKind.MODEL
+    found = client.search(" ".join(words), kind=kind, tags=tags, license=license_name, metrics=metrics, **conditions)
+    hits = list(islice(found, limit))
+    if as_json:
+        click.echo(json.dumps([hit.model_dump(mode="json") for hit in hits], indent=2))
+        return
+    measures = list(dict.fromkeys(name for hit in hits for name in hit.measures))
+    table = _table("name", "task", "library", "size", "downloads", *measures, "updated")
+    for hit in hits:
+        values = [f"{hit.measures[name]:.4g}" if name in hit.measures else "" for name in measures]
+        about = [hit.task, hit.library, _size(hit.size), str(hit.downloads)]
+        table.add_row(hit.name, *about, *values, f"{hit.updated_at:%Y-%m-%d}")
+    _show(table)
 
 
 @main.command("delete")

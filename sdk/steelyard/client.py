@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -37,6 +38,23 @@ class Alias(BaseModel):
     name: str
     version: str
     protected: bool
+
+
+class Repository(BaseModel):
+    """A repository as a search finds it. `measures`: what the search asked for, such as accuracy."""
+
+    name: str
+    kind: str
+    public: bool
+    created_at: datetime
+    updated_at: datetime
+    versions: int
+    tags: list[str] = []
+    task: str = ""
+    library: str = ""
+    size: int = 0
+    downloads: int = 0
+    measures: dict[str, float] = {}
 
 
 class Evaluation(BaseModel):
@@ -145,6 +163,40 @@ class Client:
     def repositories(self, kind: RepositoryKind = RepositoryKind.MODEL, text: str = "") -> Iterator[dict[str, Any]]:
         """What the token may read, last changed first."""
         return self._pages(f"{_API}/{kind.plural}", text=text)
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        kind: RepositoryKind = RepositoryKind.MODEL,
+        tags: Sequence[str] = (),
+        task: str | None = None,
+        library: str | None = None,
+        license: str | None = None,  # noqa: A002 - the card's own word
+        language: str | None = None,
+        size: str | None = None,
+        metrics: Sequence[str] = (),
+        sort: str = "updated",
+    ) -> Iterator[Repository]:
+        """What meets all of it, of what the token may read.
+
+        hub.search("resnet", task="image-classification", size="<1GB", metrics=["accuracy>0.9"], sort="metric")
+
+        Raises: InvalidInputError, which says what was not understood.
+        """
+        found = self._pages(
+            f"{_API}/{kind.plural}",
+            q=text,
+            tag=list(tags),
+            task=task,
+            library=library,
+            license=license,
+            language=language,
+            size=size,
+            metric=list(metrics),
+            sort=sort,
+        )
+        return (Repository.model_validate(item) for item in found)
 
     def push(self, source: str | Path, ref: str | Ref, *, message: str = "") -> Version:
         """Uploads a file or folder as one new version, into a repository that is made if need be."""

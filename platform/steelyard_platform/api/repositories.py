@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from ninja import Field, Router, Schema, Status
+from ninja import Field, Query, Router, Schema, Status
 
 from steelyard_contracts.errors import RevisionNotFoundError
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
@@ -23,11 +23,13 @@ from steelyard_platform.datasets.services import summary_of
 from steelyard_platform.repos import addresses, services  # noqa: F401 - addresses registers the converter
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository, Version
 from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
-from steelyard_platform.repos.queries import find_repository, search, visible_repositories
+from steelyard_platform.repos.queries import find_repository, visible_repositories
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.repos.usage import usage_of
 from steelyard_platform.weights import services as weights
 from steelyard_platform.weights.models import GateRule
+from steelyard_platform.weights.search import find
+from steelyard_platform.weights.search_syntax import Search, Sort, parse_search
 from steelyard_platform.weights.services import (
     add_gate,
     promote_version,
@@ -60,6 +62,33 @@ class RepositoryView(Schema):
     updated_at: datetime
     versions: int
     tags: list[str]
+    task: str
+    library: str
+    size: int = Field(description="Bytes of the newest version of main.")
+    downloads: int
+    measures: dict[str, float] = Field(description="In a list, the measures that the search asked for.")
+
+
+class SearchFilters(Schema):
+    """What a repository must meet; all of it. `tag` and `metric` may be given several times."""
+
+    q: str = Field("", description="Words, and conditions such as task:image-classification or accuracy>0.9.")
+    text: str = Field("", description="What the name must hold.")
+    tag: list[str] = []
+    task: str = ""
+    library: str = ""
+    license: str = ""
+    language: str = ""
+    size: list[str] = Field([], description="Such as <1GB; bytes of the newest version of main.")
+    metric: list[str] = Field([], description="Such as accuracy>0.9; on any dataset that the caller may read.")
+    sort: Sort = Sort.UPDATED
+
+    def parsed(self) -> Search:
+        """Raises: InvalidInputError."""
+        plain = {"task": self.task, "library": self.library, "license": self.license, "language": self.language}
+        tags = [*(("tag", tag) for tag in self.tag), *plain.items()]
+        bounds = [*(f"size{bound}" for bound in self.size), *self.metric]
+        return parse_search(self.q, name=self.text, tags=tags, bounds=bounds, sort=self.sort)
 
 
 class StorageView(Schema):
@@ -174,12 +203,15 @@ def get_storage_of_all(request: HttpRequest, namespace: str = "") -> StorageView
 
 @router.get("/{kind}", response=Page[RepositoryView])
 def list_repositories(
-    request: HttpRequest, kind: Kind, text: str = "", cursor: str | None = None, limit: int = DEFAULT_LIMIT
+    request: HttpRequest,
+    kind: Kind,
+    filters: Query[SearchFilters],
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
 ) -> dict[str, Any]:
-    """The repositories the caller may read, last changed first."""
-    rows = visible_repositories(api_actor(request)).filter(kind=kind.kind)
-    items, following = page_of(search(rows, text) if text else rows, field="updated_at", cursor=cursor, limit=limit)
-    return {"items": [_repository(item) for item in items], "next": following}
+    """The repositories the caller may read, last changed first unless `sort` says otherwise."""
+    hits, following = find(api_actor(request), kind.kind, filters.parsed(), cursor=cursor, limit=limit)
+    return {"items": [_repository(hit.repository, hit.measures) for hit in hits], "next": following}
 
 
 @router.post("/{kind}", response={201: RepositoryView})
@@ -377,7 +409,8 @@ def _resolve(repository: Repository, revision: str) -> Version:
     return version
 
 
-def _repository(repository: Repository) -> RepositoryView:
+def _repository(repository: Repository, measures: dict[str, float] | None = None) -> RepositoryView:
+    document = repository.document
     return RepositoryView(
         name=repository.full_name,
         kind=repository.kind,
@@ -386,6 +419,11 @@ def _repository(repository: Repository) -> RepositoryView:
         updated_at=repository.updated_at,
         versions=repository.last_number,
         tags=repository.tags,
+        task=document.task,
+        library=document.library,
+        size=document.size,
+        downloads=document.downloads,
+        measures=measures or {},
     )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponseBase
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.shortcuts import render
 
+from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.pages.rendering import page, signed_in
-from steelyard_platform.repos.queries import search, visible_repositories
+from steelyard_platform.repos.queries import visible_repositories
+from steelyard_platform.weights.search import count, find
+from steelyard_platform.weights.search_syntax import Sort, parse_search
 
 _SHOWN = 8
 _PAGE = 50
+_CONDITIONS = ("tag", "task", "library", "license", "language", "dataset", "base_model")
 
 
 @page
@@ -33,13 +39,33 @@ def home(request: HttpRequest) -> HttpResponseBase:
 
 @page
 def listing(request: HttpRequest, kind: str) -> HttpResponseBase:
-    """`/models` and `/datasets`, with a search box; `before` continues the list."""
-    text = request.GET.get("search", "")
-    rows = visible_repositories(page_actor(request)).filter(kind=RepositoryKind(kind)).order_by("-updated_at")
-    if text:
-        rows = search(rows, text)
-    if before := request.GET.get("before"):
-        rows = rows.filter(updated_at__lt=before)
-    found = list(rows[: _PAGE + 1])
-    context = {"kind": kind, "repositories": found[:_PAGE], "has_more": len(found) > _PAGE, "search": text}
+    """`/models` and `/datasets`: one box, the same conditions apart for those who do not know its words, and pages."""
+    asked, actor = request.GET, page_actor(request)
+    context: dict[str, Any] = {"kind": kind, "asked": asked.dict(), "sorts": Sort, "hits": []}
+    try:
+        search = parse_search(
+            asked.get("q", ""),
+            tags=[(key, value) for key in _CONDITIONS for value in asked.getlist(key)],
+            bounds=[*(f"size{bound}" for bound in asked.getlist("size") if bound.strip()), *asked.getlist("metric")],
+            sort=_sort(asked.get("sort", "")),
+        )
+        hits, following = find(actor, RepositoryKind(kind), search, cursor=asked.get("cursor"), limit=_PAGE)
+    except InvalidInputError as error:
+        return render(request, "repositories.html", context | {"fault": str(error)}, status=error.status)
+    number, more = count(actor, RepositoryKind(kind), search)
+    context |= {"hits": hits, "following": _continued(asked, following), "number": number, "is_more": more}
     return render(request, "repositories.html", context)
+
+
+def _sort(text: str) -> Sort:
+    """What an address names that is none is the usual order."""
+    return Sort(text) if text in set(Sort) else Sort.UPDATED
+
+
+def _continued(asked: QueryDict, cursor: str | None) -> str | None:
+    """The address of the next page: the same question, further on."""
+    if cursor is None:
+        return None
+    following = asked.copy()
+    following["cursor"] = cursor
+    return following.urlencode()

@@ -12,6 +12,7 @@ from steelyard_platform.repos import tree
 from steelyard_platform.repos.blobs import blob_bytes
 from steelyard_platform.repos.licenses import KNOWN_LICENSES
 from steelyard_platform.repos.models import CardTag, Repository, Version
+from steelyard_platform.repos.search import write_document
 
 CARD_PATH = "README.md"
 MAX_CARD_BYTES = 1024 * 1024
@@ -122,12 +123,15 @@ def card_text(version: Version | None) -> str | None:
     return blob_bytes(entry.blob, limit=MAX_CARD_BYTES).decode(errors="replace")
 
 
-def refresh_card(repository: Repository, version: Version) -> None:
-    """Reads the card of the newest version of main into the repository's row, where lists can filter by it."""
-    front_matter, _ = split_card(card_text(version) or "")
+def refresh_card(repository: Repository, version: Version | None) -> None:
+    """Reads the card of the newest version of main into the repository's rows, where lists can filter by it."""
+    text = card_text(version) or ""
+    front_matter, _ = split_card(text)
     metadata, _ = parse_metadata(front_matter)
     tags = tags_of(metadata)
     with transaction.atomic():
-        Repository.objects.filter(pk=repository.pk).update(card=metadata, tags=tags)
+        repository.card, repository.tags = metadata, tags
+        repository.save(update_fields=["card", "tags"])
+        write_document(repository, text)
         CardTag.objects.filter(repository=repository).exclude(tag__in=tags).delete()
         CardTag.objects.bulk_create((CardTag(repository=repository, tag=tag) for tag in tags), ignore_conflicts=True)

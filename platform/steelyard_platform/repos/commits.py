@@ -36,6 +36,7 @@ from steelyard_platform.repos import tree
 from steelyard_platform.repos.blobs import held_blobs, keep_blobs
 from steelyard_platform.repos.models import Blob, Branch, Entry, Repository, Version
 from steelyard_platform.repos.revisions import find_branch, root_id, tip_of
+from steelyard_platform.repos.search import note_size
 from steelyard_platform.repos.signals import committed
 from steelyard_platform.repos.webhooks import Event, UpdatedRef, announce
 from steelyard_platform.storage.batches import SIZE, batches
@@ -328,6 +329,8 @@ def _new_version(
     branch.save(update_fields=["head"])
     repository.last_number, repository.updated_at = number, now
     repository.save(update_fields=["last_number", "updated_at"])
+    if branch.name == DEFAULT_REVISION:
+        note_size(repository, size)
     return version
 
 

@@ -14,12 +14,14 @@ from django.db.models.deletion import PROTECT
 from django.db.models.functions import Coalesce
 
 from steelyard_contracts.errors import ConflictError, RevisionNotFoundError
+from steelyard_contracts.refs import DEFAULT_REVISION
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import Action, Actor, demand
 from steelyard_platform.repos import commits, tree
 from steelyard_platform.repos.garbage import touch_blobs_of
 from steelyard_platform.repos.models import Branch, Entry, Repository, Version
 from steelyard_platform.repos.revisions import find_branch, tip_of
+from steelyard_platform.repos.search import note_size
 from steelyard_platform.repos.services import refuse_jobs
 from steelyard_platform.repos.webhooks import Event, UpdatedRef, announce
 
@@ -103,6 +105,9 @@ def forget_large_files(*, repository: Repository, digests: Collection[str], acto
     # A place without content, and not none at all: what the branch came from must not show through there.
     count = doomed.update(blob=None, is_lfs=False)
     _measure_again(locked, first)
+    main = find_branch(locked, DEFAULT_REVISION)
+    if main is not None and main.head is not None:
+        note_size(locked, main.head.total_size)
     audit.record(actor, "forget large files", locked.full_name, files=len(digests), places=count)
     return count
 

@@ -92,6 +92,28 @@ class CardTag(models.Model):
         return self.tag
 
 
+class SearchDocument(models.Model):
+    """What a repository is found and sorted by: see `search`. It can be made again of what the repository holds."""
+
+    repository = models.OneToOneField(Repository, on_delete=models.CASCADE, primary_key=True, related_name="document")
+    name = models.CharField(max_length=200)  # namespace/name, in small letters
+    words = models.TextField(blank=True)  # of the name, the tags and README.md: see `words`
+    task = models.CharField(max_length=100, blank=True)
+    library = models.CharField(max_length=100, blank=True)
+    size = models.PositiveBigIntegerField(default=0)  # of the newest version of main
+    downloads = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["name", "repository"]),
+            models.Index(fields=["-size", "-repository"]),
+            models.Index(fields=["-downloads", "-repository"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class AccessState(StrEnum):
     """pending ⇄ accepted ⇄ rejected ⇄ pending: whoever keeps the repository may change their mind in any direction."""
 

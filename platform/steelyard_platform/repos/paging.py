@@ -1,12 +1,14 @@
-"""Lists in pages: newest first, continued by a cursor that stays right while rows are added."""
+"""Lists in pages, continued by a cursor that stays right while rows are added; newest first unless asked otherwise."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 
 from steelyard_contracts.errors import InvalidInputError
@@ -17,16 +19,31 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 
 
-def page_of(rows: QuerySet[Row], *, field: str, cursor: str | None, limit: int) -> tuple[list[Row], str | None]:
-    """The rows after `cursor`, by `field` and then key, descending; and the cursor to go on with.
+def moment_or_number(text: str) -> datetime | int:
+    return int(text) if text.isdigit() else datetime.fromisoformat(text)
+
+
+def page_of(
+    rows: QuerySet[Row],
+    *,
+    field: str,
+    cursor: str | None,
+    limit: int,
+    ascending: bool = False,
+    read: Callable[[str], Any] = moment_or_number,
+) -> tuple[list[Row], str | None]:
+    """The rows after `cursor`, by `field` and then key, descending unless `ascending`; and the cursor to go on with.
+
+    `read` makes the field's value of what a cursor holds of it.
 
     Raises: InvalidInputError for a cursor that is none.
     """
     limit = max(1, min(limit, MAX_LIMIT))
+    beyond, sign = ("gt", "") if ascending else ("lt", "-")
     if cursor:
-        value, key = _read(cursor)
-        rows = rows.filter(Q(**{f"{field}__lt": value}) | Q(**{field: value, "pk__lt": key}))
-    found = list(rows.order_by(f"-{field}", "-pk")[: limit + 1])
+        value, key = _read(cursor, read, rows.model)
+        rows = rows.filter(Q(**{f"{field}__{beyond}": value}) | Q(**{field: value, f"pk__{beyond}": key}))
+    found = list(rows.order_by(f"{sign}{field}", f"{sign}pk")[: limit + 1])
     if len(found) <= limit:
         return found, None
     last = found[limit - 1]
@@ -38,9 +55,10 @@ def _write(value: Any, key: Any) -> str:
     return base64.urlsafe_b64encode(f"{text}|{key}".encode()).decode()
 
 
-def _read(cursor: str) -> tuple[Any, str]:
+def _read(cursor: str, read: Callable[[str], Any], model: type[Model]) -> tuple[Any, Any]:
     try:
-        text, _, key = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
-        return (int(text) if text.isdigit() else datetime.fromisoformat(text)), key
-    except (binascii.Error, ValueError) as error:
+        # PostgreSQL takes no NUL in a text; nothing that a list is sorted by has one.
+        text, _, key = base64.urlsafe_b64decode(cursor.encode()).decode().replace("\0", "").partition("|")
+        return read(text), model._meta.pk.to_python(key)  # noqa: SLF001 - Django documents _meta
+    except (binascii.Error, ValueError, ValidationError) as error:
         raise InvalidInputError(f"{cursor!r} is no cursor of this list; begin again without one.") from error

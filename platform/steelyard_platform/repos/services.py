@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
@@ -20,9 +22,11 @@ from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand
+from steelyard_platform.repos.card import refresh_card
 from steelyard_platform.repos.garbage import touch_blobs_of
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, Entry, FormerName, Repository, Tag, Version
 from steelyard_platform.repos.revisions import Snapshot, find_branch, tip_of
+from steelyard_platform.repos.search import note_size, rename_document, write_document
 from steelyard_platform.repos.webhooks import Event, UpdatedRef, announce
 
 
@@ -46,6 +50,7 @@ def create_repository(
         raise _taken(kind, team, name) from error
     FormerName.objects.filter(kind=kind, full_name__iexact=repository.full_name).delete()
     Branch.objects.create(repository=repository, name=DEFAULT_REVISION)
+    write_document(repository)
     audit.record(actor, "create repository", repository.full_name, kind=kind)
     announce(repository, Event("create", "repo"))
     return repository
@@ -78,6 +83,7 @@ def move_repository(*, repository: Repository, team: Team, name: str, actor: Act
         raise _taken(repository.kind, team, name)
     repository.team, repository.name = team, name
     repository.save(update_fields=["team", "name"])
+    rename_document(repository)
     FormerName.objects.filter(kind=repository.kind, full_name__iexact=repository.full_name).delete()
     if former.lower() != repository.full_name.lower():
         FormerName.objects.filter(kind=repository.kind, full_name__iexact=former).delete()
@@ -160,6 +166,10 @@ def delete_version(*, version: Version, actor: Actor) -> None:
         earlier = Version.objects.filter(branch=version.branch, number__lt=version.number)
         head = earlier.order_by("-number").first()
         Branch.objects.filter(pk=version.branch_id).update(head=head)
+        if version.branch.name == DEFAULT_REVISION:
+            note_size(repository, head.total_size if head else 0)
+            # Reading the card is not for a transaction: it lies in the object store.
+            transaction.on_commit(partial(refresh_card, repository, head), robust=True)
         _announce_ref(repository, _ref_of(version.branch), before=version, after=head)
     version.children.update(parent=version.parent)
     try:

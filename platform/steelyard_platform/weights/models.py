@@ -78,6 +78,24 @@ class Evaluation(models.Model):
         return f"{self.version} on {self.dataset}"
 
 
+class NewestMeasure(models.Model):
+    """What search compares: of each dataset and metric, the newest value of a repository's main. See `search`."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="newest_measures")
+    dataset = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="+")
+    metric = models.CharField(max_length=60)
+    value = models.FloatField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["repository", "dataset", "metric"], name="newest_measure_unique")
+        ]
+        indexes: ClassVar = [models.Index(fields=["metric", "value", "repository"])]
+
+    def __str__(self) -> str:
+        return f"{self.metric} of {self.repository}: {self.value}"
+
+
 class GateRule(models.Model):
     """A rule a version must meet before the alias `applies_to` (or any, `*`) may name it, or it is released."""
 

@@ -17,6 +17,7 @@ from steelyard_platform.repos.models import Alias, Repository, Version
 from steelyard_platform.repos.queries import visible_repositories
 from steelyard_platform.weights.gates import Measured, Verdict, judge, parse_rule
 from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge, Relation
+from steelyard_platform.weights.search import index_measures
 
 _EVALUATIONS_LOOKED_AT = 200
 
@@ -30,7 +31,7 @@ def record_evaluation(*, version: Version, dataset: Version, report: EvaluationR
     if job is not None and (known := same.first()) is not None:
         return known
     record_lineage(source=dataset, target=version, relation=Relation.EVALUATED_ON, job=job)
-    return Evaluation.objects.create(
+    evaluation = Evaluation.objects.create(
         version=version,
         dataset=dataset,
         split=report.split,
@@ -39,6 +40,8 @@ def record_evaluation(*, version: Version, dataset: Version, report: EvaluationR
         environment=report.environment,
         job=job,
     )
+    index_measures(version.repository)
+    return evaluation
 
 
 def record_lineage(*, source: Version, target: Version, relation: Relation, job: UUID | None) -> None:
@@ -166,4 +169,6 @@ def delete_version(*, version: Version, actor: Actor) -> None:
             "delete those first, or keep it for their lineage.",
             descendants=count,
         )
+    repository = version.repository
     repos.delete_version(version=version, actor=actor)
+    index_measures(repository)
