@@ -1,4 +1,4 @@
-"""What all pages share: who looks at them, how errors look, and cards as safe HTML."""
+"""What all pages share: who looks at them, and how errors look."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-import nh3
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
-from django.utils.safestring import SafeString, mark_safe
-from markdown_it import MarkdownIt
 
 from steelyard_contracts.errors import AuthenticationError, NotFoundError, SteelyardError, UnavailableError
 from steelyard_platform.accounts.authentication import page_actor
@@ -20,10 +17,6 @@ from steelyard_platform.accounts.authentication import page_actor
 View = Callable[..., HttpResponseBase]
 _log = logging.getLogger(__name__)
 _HTMX_STOP_POLLING = 286
-
-_markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-# Pictures and links of a card stay; what could act in a reader's session goes.
-_TAGS = nh3.ALLOWED_TAGS - {"form", "input", "button", "style"}
 
 
 def page(view: View) -> View:
@@ -62,9 +55,3 @@ def signed_in(request: HttpRequest) -> None:
 def live_partial(request: HttpRequest, template: str, context: dict[str, Any], *, is_final: bool) -> HttpResponse:
     """A part that htmx asks for again and again; the status 286 tells it to stop."""
     return render(request, template, context, status=_HTMX_STOP_POLLING if is_final else 200)
-
-
-def card_html(text: str) -> SafeString:
-    """Markdown as HTML that cannot run anything."""
-    clean = nh3.clean(_markdown.render(text), tags=_TAGS, link_rel="noopener noreferrer nofollow")
-    return mark_safe(clean)  # noqa: S308 - nh3 has just cleaned it

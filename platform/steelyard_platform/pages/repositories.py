@@ -1,4 +1,4 @@
-"""A repository's pages: card, files, versions, one version, two compared."""
+"""A repository's pages beside its card: files, versions, one version, two compared."""
 
 from __future__ import annotations
 
@@ -10,41 +10,22 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from steelyard_contracts.errors import RevisionNotFoundError
-from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
+from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.datasets.services import summary_of
 from steelyard_platform.jobs.models import Job
-from steelyard_platform.pages.rendering import card_html, page
+from steelyard_platform.pages.rendering import page
 from steelyard_platform.repos import tree
-from steelyard_platform.repos.card import card_text, split_card
-from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository, Version
+from steelyard_platform.repos.models import AliasMove, Branch, Repository, Version
 from steelyard_platform.repos.proposals import PREFIX
 from steelyard_platform.repos.queries import find_repository, is_allowed
 from steelyard_platform.repos.revisions import resolve
-from steelyard_platform.weights.models import Evaluation, GateRule
+from steelyard_platform.weights.models import Evaluation
 from steelyard_platform.weights.services import delete_version, promote_version, visible_evaluations, visible_lineage
 
 _PAGE = 50
 _FILES = 500
-
-
-@page
-def overview(request: HttpRequest, kind: str, namespace: str, name: str) -> HttpResponseBase:
-    """The card, with names and the newest measures beside it."""
-    repository = _find(request, kind, namespace, name)
-    version = resolve(repository, DEFAULT_REVISION).version
-    _, text = split_card(card_text(version) or "")
-    context = repository_context(request, repository, "card") | {
-        "version": version,
-        "card": card_html(text) if text.strip() else None,
-        "aliases": Alias.objects.filter(repository=repository).select_related("version").order_by("name"),
-        "gates": GateRule.objects.filter(repository=repository).order_by("pk"),
-        "jobs": Job.objects.filter(repository=repository.pk).order_by("-created_at")[:5],
-        "splits": _splits(repository, version),
-        "address": request.build_absolute_uri("/").rstrip("/"),
-    }
-    return render(request, "repository/card.html", context)
 
 
 @page
@@ -105,7 +86,7 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
     edges = visible_lineage(found, actor)
     context = repository_context(request, repository, "versions") | {
         "version": found,
-        "evaluations": _newest_of_each_place(_evaluations(found, actor)),
+        "evaluations": newest_of_each_place(_evaluations(found, actor)),
         "made_from": edges.filter(target=found)[:_PAGE],
         "led_to": edges.filter(source=found)[:_PAGE],
         "external": found.external_sources.order_by("pk")[:_PAGE],
@@ -114,7 +95,7 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
         "job": Job.objects.filter(pk=found.job).first() if found.job else None,
         "others": Version.objects.filter(repository=repository).exclude(pk=found.pk).order_by("-number")[:_PAGE],
         "files": tree.entries_at(found).order_by("path")[:12],
-        "splits": _splits(repository, found),
+        "splits": splits_of(repository, found),
         "may_promote": may(actor, Action.WRITE, repository.resource),
         "may_delete": may(actor, Action.MANAGE, repository.resource),
     }
@@ -207,7 +188,7 @@ def compared(left: Version, right: Version, actor: Actor) -> list[ComparedTable]
     ]
 
 
-def _newest_of_each_place(rows: list[Evaluation]) -> list[Evaluation]:
+def newest_of_each_place(rows: list[Evaluation]) -> list[Evaluation]:
     """One evaluation for each dataset version, split and runtime; `rows` come newest first."""
     found: dict[tuple[int, str, str], Evaluation] = {}
     for row in rows:
@@ -233,7 +214,7 @@ def _accuracies(versions: list[Version]) -> dict[int, float]:
     return {version: metrics["accuracy"] for version, metrics in rows if "accuracy" in metrics}
 
 
-def _splits(repository: Repository, version: Version | None) -> list[dict[str, Any]] | None:
+def splits_of(repository: Repository, version: Version | None) -> list[dict[str, Any]] | None:
     """A dataset's images by split and label, with each label's share of the largest for the bars."""
     if repository.kind != RepositoryKind.DATASET or version is None:
         return None

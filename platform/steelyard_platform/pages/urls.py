@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from steelyard_platform.pages import access, account, fleet, home, jobs, lineage, repositories, storage
+from steelyard_platform.pages import access, account, card, fleet, home, jobs, lineage, repositories, storage
 from steelyard_platform.repos import addresses  # noqa: F401 - registers the converter
 
 _JOB = "jobs/<uuid:job_id>"
@@ -39,7 +39,9 @@ for kind, prefix in (
 ):
     which = {"kind": kind}
     urlpatterns += [
-        path(prefix, repositories.overview, which),
+        path(prefix, card.overview, which),
+        path(f"{prefix}/edit", card.edit, which),
+        path(f"{prefix}/edit/preview", card.preview, which),
         path(f"{prefix}/tree/<segment:revision>", repositories.files, which),
         path(f"{prefix}/tree/<segment:revision>/<path:folder>", repositories.files, which),
         path(f"{prefix}/access", access.access, which),

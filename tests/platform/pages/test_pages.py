@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steelyard_platform.pages.rendering import card_html
+from steelyard_platform.pages.markdown import card_html
 from tests.support.factories import commit_files, make_repository, make_team, make_user
 
 pytestmark = pytest.mark.django_db
