@@ -19,6 +19,14 @@ from steelyard_platform.weights.search_syntax import Sort, parse_search
 
 _SHOWN = 8
 _PAGE = 50
+_ORDERS = (
+    (Sort.UPDATED, "Last changed"),
+    (Sort.CREATED, "Newest"),
+    (Sort.NAME, "By name"),
+    (Sort.SIZE, "Largest"),
+    (Sort.DOWNLOADS, "Most downloaded"),
+    (Sort.METRIC, "Best measure"),
+)
 _CONDITIONS = ("tag", "task", "library", "license", "language", "dataset", "base_model")
 
 
@@ -41,7 +49,7 @@ def home(request: HttpRequest) -> HttpResponseBase:
 def listing(request: HttpRequest, kind: str) -> HttpResponseBase:
     """`/models` and `/datasets`: one box, the same conditions apart for those who do not know its words, and pages."""
     asked, actor = request.GET, page_actor(request)
-    context: dict[str, Any] = {"kind": kind, "asked": asked.dict(), "sorts": Sort, "hits": []}
+    context: dict[str, Any] = {"kind": kind, "asked": asked.dict(), "orders": _ORDERS, "hits": []}
     try:
         search = parse_search(
             asked.get("q", ""),

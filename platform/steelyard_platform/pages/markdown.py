@@ -28,6 +28,7 @@ def card_html(text: str, files: str = "/") -> SafeString:
     """`files` is the address below which the card's relative addresses lie: `/team/model/resolve/v3/`."""
     tokens = _markdown.parse(text[:MOST_SHOWN])
     _name_headings(tokens)
+    _leave_out_foreign_pictures(tokens, files)
     clean = nh3.clean(
         _markdown.renderer.render(tokens, _markdown.options, {}),
         tags=_TAGS,
@@ -51,12 +52,26 @@ def _name_headings(tokens: list[Token]) -> None:
         taken[name] += 1
 
 
+def _leave_out_foreign_pictures(tokens: list[Token], files: str) -> None:
+    """Their words stay in their place. A picture of another host would tell it who looks at which model."""
+    for part in (part for token in tokens for part in token.children or []):
+        if part.type == "image" and _picture(str(part.attrGet("src")), files) is None:
+            part.type, part.tag, part.children = "text", "", None
+
+
+def _picture(address: str, files: str) -> str | None:
+    """Where a picture of the repository's own lies; None for any other."""
+    try:
+        whole = urljoin(files, address.strip())
+    except ValueError:
+        return None
+    return whole if whole.startswith(files) else None
+
+
 def _address(tag: str, name: str, value: str, files: str) -> str | None:
     """None takes the attribute away."""
     if (tag, name) == ("img", "src"):
-        # Pictures of other hosts would tell those who looks at which model; their words stay.
-        address = urljoin(files, value.strip())
-        return address if address.startswith(files) else None
+        return _picture(value, files)
     if (tag, name) == ("a", "href"):
         if value.startswith("#"):
             return f"#{_ANCHOR}{value[1:]}"

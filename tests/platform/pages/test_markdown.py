@@ -72,6 +72,11 @@ def test_pictures_come_from_the_repository_alone(source):
     assert 'alt="words"' in html
 
 
+def test_the_words_of_a_foreign_picture_stay():
+    html = shown("[![the state](https://elsewhere.example/badge.svg)](https://elsewhere.example/)")
+    assert html == ('<p><a href="https://elsewhere.example/" rel="noopener noreferrer nofollow">the state</a></p>\n')
+
+
 @pytest.mark.parametrize(
     "text",
     [

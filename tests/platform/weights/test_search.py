@@ -263,6 +263,7 @@ def test_a_page_says_what_was_not_understood_and_keeps_what_was_written(client, 
     assert "<script>alert" not in text
     shown = client.get("/models", {"q": "cats", "size": "<1GB", "sort": "name"}).content.decode()
     assert 'value="cats"' in shown
+    assert '<option value="name" selected>By name</option>' in shown
     assert 'value="&lt;1GB"' in shown
     assert "/reader" in shown
 
