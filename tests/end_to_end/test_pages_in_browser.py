@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -138,6 +139,66 @@ def test_a_graph_is_moved_enlarged_and_clicked_through(page, story):
     expect(page).to_have_url(re.compile("/lab/shown/versions/v1$"))
 
 
+def test_a_card_is_written_with_a_preview_and_found_by_what_it_says(page, hub, tmp_path):
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# Before")
+    name = f"lab/carded-{page.scheme}"
+    hub.push(tmp_path, name)
+    page.goto(f"/{name}")
+    page.get_by_role("link", name="Edit card").click()
+    editor = page.get_by_label("README.md")
+    expect(editor).to_have_value("---\nlicense: mit\n---\n# Before")
+    editor.fill("---\nlicense: none of them\n---\n# Zebras")
+    expect(page.locator("#preview").get_by_role("heading", name="Zebras")).to_be_visible()
+    expect(page.locator("#preview")).to_contain_text("must be one of the identifiers that the Hub knows")
+    shoot(page, "editor")
+    editor.fill(f"---\nlicense: mit\ntags: [striped-{page.scheme}]\n---\n# Zebras")
+    expect(page.locator("#preview .notice")).to_have_count(0)
+    page.get_by_role("button", name="Save as a new version").click()
+    expect(page.get_by_role("heading", name="Zebras")).to_be_visible()
+    page.get_by_role("link", name=f"striped-{page.scheme}").click()
+    expect(page.locator(".hit")).to_have_count(1)
+    page.get_by_role("searchbox", name="Search models").fill("zebr size<1MB license:mit")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name=name)).to_be_visible()
+    shoot(page, "search")
+
+
+def test_a_card_fits_a_phone(page, story):
+    page.set_viewport_size({"width": 390, "height": 844})
+    for address in ("/lab/shown", "/models?q=shown", "/lab/shown/edit"):
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        shoot(page, f"phone-{address.strip('/').split('?')[0].replace('/', '-')}")
+
+
+def test_what_a_card_says_of_its_use_does_it_and_can_be_copied(page, installation, story, tmp_path):
+    page.goto("/lab/shown")
+    page.get_by_text("Use this model").click()
+    said = dict(
+        zip(
+            page.locator(".use details > summary").all_text_contents(),
+            page.locator(".use pre").all_text_contents(),
+            strict=True,
+        )
+    )
+    assert set(said) == {"huggingface_hub", "hf", "Python SDK", "Shell", "transformers", "torch"}
+    page.get_by_role("button", name="Copy").first.click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    if page.scheme == "dark":
+        return  # they say the same in the light
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    for title, text in said.items():
+        if title in {"hf", "Shell"}:
+            command = ["bash", "-c", f"set -e; cd {tmp_path}; {text}"]
+        else:
+            command = [sys.executable, "-c", text]
+        done = subprocess.run(
+            command, env={**installation.environment, "PATH": path}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (title, done.stdout, done.stderr)
+    assert (tmp_path / "shown" / "model.safetensors").stat().st_size > 0
+
+
 def test_the_page_of_a_dataset(page, dataset):
     page.goto(f"/datasets/{dataset}")
     expect(page.get_by_role("heading", name=re.compile("^train"))).to_be_visible()
@@ -179,7 +240,6 @@ def test_a_finished_job_shows_its_charts(page, story):
 
 def test_devices_and_their_rollout(page, hub, installation, story, tmp_path):
     """Real agents: one takes the release, the other turns it down."""
-    import subprocess
     import time
 
     token = hub.enrolment_token("lab")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from steelyard_contracts.errors import InvalidInputError
@@ -15,8 +15,8 @@ from steelyard_platform.repos.paging import page_of
 from steelyard_platform.repos.queries import search, visible_repositories
 
 _PAGE = 100
-# What cannot be sorted by (likes, downloads, trends are not counted here) is sorted by the last change.
-_SORTS = {"createdAt": "created_at", "created_at": "created_at"}
+# What cannot be sorted by (likes and trends are not counted here) is sorted by the last change.
+_SORTS = {"createdAt": "created_at", "created_at": "created_at", "downloads": "document__downloads"}
 _DEFAULT_SORT = "updated_at"
 
 
@@ -24,7 +24,8 @@ _DEFAULT_SORT = "updated_at"
 def list_repositories(request: HttpRequest, kind: RepositoryKind) -> HttpResponseBase:
     rows = _filtered(request, visible_repositories(api_actor(request)).filter(kind=kind))
     field = _SORTS.get(request.GET.get("sort", ""), _DEFAULT_SORT)
-    found, cursor = page_of(rows, field=field, cursor=request.GET.get("cursor"), limit=_limit(request))
+    rows = rows.select_related("team", "document").annotate(sorted_by=F(field))
+    found, cursor = page_of(rows, field="sorted_by", cursor=request.GET.get("cursor"), limit=_limit(request))
     wanted = expanded(request)
     return page_response(request, [only(repository_record(row), wanted) for row in found], cursor)
 

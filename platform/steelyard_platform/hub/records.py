@@ -28,6 +28,7 @@ def repository_record(repository: Repository, snapshot: Snapshot | None = None) 
         "createdAt": date(repository.created_at),
         "lastModified": date(repository.updated_at),
         "tags": repository.tags,
+        "downloads": repository.document.downloads,
         "cardData": repository.card,
     }
     if repository.kind == RepositoryKind.MODEL:

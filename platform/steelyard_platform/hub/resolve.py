@@ -12,6 +12,7 @@ from steelyard_platform.hub import xet
 from steelyard_platform.hub.http import error_response, hub_view, kind_of
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.addresses import ENCODED_SLASH
+from steelyard_platform.repos.downloads import note_download
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve as resolve_revision
 from steelyard_platform.repos.serving import serve_entry
@@ -20,7 +21,8 @@ from steelyard_platform.storage.xet.tokens import Right
 
 @hub_view("GET", "HEAD")
 def resolve(request: HttpRequest, kind: str, namespace: str, name: str, revision: str, file: str) -> HttpResponseBase:
-    repository = find_repository(api_actor(request), kind_of(kind), f"{namespace}/{name}")
+    actor = api_actor(request)
+    repository = find_repository(actor, kind_of(kind), f"{namespace}/{name}")
     if repository.full_name.lower() != f"{namespace}/{name}".lower():
         moved = quote(f"{repository.page}/resolve/{revision}/{file}")
         # Without a host: some clients follow no other redirect when they ask for a file's metadata.
@@ -31,6 +33,9 @@ def resolve(request: HttpRequest, kind: str, namespace: str, name: str, revision
     except EntryNotFoundError as error:
         response: HttpResponseBase = error_response(error)
     else:
+        # A picture that a card's page shows is not a download.
+        if request.method == "GET" and request.headers.get("Sec-Fetch-Dest") != "image":
+            note_download(repository, actor, request.META.get("REMOTE_ADDR", ""))
         response = serve_entry(request, entry)
         if entry.is_lfs and entry.blob is not None and entry.blob.xet_id is not None:
             route = xet.token_address(request, repository, Right.READ, snapshot.commit_id)

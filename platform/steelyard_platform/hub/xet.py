@@ -26,6 +26,7 @@ from steelyard_contracts.xet.shards import MAX_SHARD
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.hub.commits import action_for
 from steelyard_platform.hub.http import absolute, hub_view
+from steelyard_platform.repos.downloads import note_download
 from steelyard_platform.repos.models import Entry, Repository
 from steelyard_platform.repos.proposals import sending_team
 from steelyard_platform.repos.queries import find_repository
@@ -54,6 +55,7 @@ def token(
     if right is Right.READ:
         repository = find_repository(actor, kind, f"{namespace}/{name}")
         resolve(repository, revision)
+        note_download(repository, actor, request.META.get("REMOTE_ADDR", ""))
         team_id = repository.team_id
     else:  # clients that write name no revision, or one that is yet to be made
         repository = find_repository(actor, kind, f"{namespace}/{name}", action_for(request, revision))

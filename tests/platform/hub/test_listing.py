@@ -69,3 +69,17 @@ def test_a_list_has_the_fields_that_were_asked_for(get, team, owner):
 def test_a_bad_cursor_or_limit_is_said_to_be_one(get):
     assert "is no cursor of this list" in get("/api/models?cursor=x").json()["error"]
     assert "The limit must be a number" in get("/api/models?limit=many").json()["error"]
+
+
+def test_downloads_are_counted_once_an_hour_for_each_who_fetches_and_sorted_by(get, client, team, owner):
+    few, many = make_repository(team, owner, "few"), make_repository(team, owner, "many", public=True)
+    for repository in (few, many):
+        commit_files(repository, owner, {"a.txt": b"a", "b.txt": b"b"})
+    for address in (f"/{few}/resolve/main/a.txt", f"/{many}/resolve/main/a.txt", f"/{many}/resolve/main/b.txt"):
+        get(address)
+    client.get(f"/{many}/resolve/main/a.txt", REMOTE_ADDR="10.0.0.1")
+    client.head(f"/{many}/resolve/main/a.txt", REMOTE_ADDR="10.0.0.2")
+    client.get(f"/{many}/resolve/main/a.txt", REMOTE_ADDR="10.0.0.3", HTTP_SEC_FETCH_DEST="image")
+    client.get(f"/{many}/resolve/main/none.txt", REMOTE_ADDR="10.0.0.4")
+    found = get("/api/models?sort=downloads").json()
+    assert [(item["id"], item["downloads"]) for item in found] == [(str(many), 2), (str(few), 1)]

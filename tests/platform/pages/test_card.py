@@ -168,7 +168,7 @@ def test_an_edit_is_a_version_that_is_audited_and_found(signed_in, reader, owner
     version = reader.versions.get(number=2)
     assert (version.title, version.author) == ("Say more", owner)
     assert card_text(version) == card.replace("\r\n", "\n")
-    assert AuditRow.objects.filter(action="commit", target=str(reader)).last().detail["version"] == "v2"
+    assert AuditRow.objects.filter(action="commit", target=str(reader)).latest("pk").detail["version"] == "v2"
     assert "know zebras" in text(signed_in, reader.page)
     assert str(reader) in text(signed_in, "/models?q=zebra&license=mit")
 
