@@ -173,7 +173,7 @@ def search(
     found = client.search(" ".join(words), kind=kind, tags=tags, license=license_name, metrics=metrics, **conditions)
     hits = list(islice(found, limit))
     if as_json:
-        click.echo(json.dumps([hit.model_dump(mode="json") for hit in hits], indent=2))
+        _echo_json(hits)
         return
     measures = list(dict.fromkeys(name for hit in hits for name in hit.measures))
     table = _table("name", "task", "library", "size", "downloads", *measures, "updated")
