@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from pydantic import BaseModel, ValidationError
 
+from steelyard.cli_signatures import bom, verify
 from steelyard.client import Client, connect
 from steelyard.settings import Credentials, find_credentials, keep_credentials
 from steelyard_contracts.errors import SteelyardError
@@ -414,6 +415,10 @@ def accept_device(client: Client, team: str, name: str) -> None:
 def revoke_device(client: Client, team: str, name: str) -> None:
     client.revoke_device(team, name)
     click.echo(f"{name} is revoked; its key opens nothing any more.")
+
+
+main.add_command(verify)
+main.add_command(bom)
 
 
 def _follow(client: Client, job: JobView, *, wait: bool) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 from uuid import UUID
 
@@ -28,6 +29,9 @@ from steelyard_contracts.jobs import (
 )
 from steelyard_contracts.lineage import Deployment, Direction, LineageEdge
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
+
+if TYPE_CHECKING:
+    from steelyard.verifying import PublishedKey
 
 _API = "/api/v1"
 _WAIT_SECONDS = 0.5
@@ -239,6 +243,24 @@ class Client:
         """The devices that run the version, or anything that was made from it or trained on it."""
         items = self._pages(f"{_version(_ref(ref))}/lineage/devices", limit=_PAGE)
         return (Deployment.model_validate(item) for item in items)
+
+    # --- signatures --------------------------------------------------------------------------
+
+    def signature(self, ref: str | Ref) -> bytes:
+        """The version's signature, for `steelyard verify` and others that read OpenSSF Model Signing."""
+        bundle = self.transport.call("GET", f"{_version(_ref(ref))}/signature")
+        return json.dumps(bundle).encode()
+
+    def bom(self, ref: str | Ref) -> dict[str, Any]:
+        """The model version's bill of materials, as CycloneDX JSON."""
+        return dict(self.transport.call("GET", f"{_version(_ref(ref))}/bom"))
+
+    def signing_keys(self) -> list[PublishedKey]:
+        """The server's public keys, those that it no longer signs with and those that it revoked among them."""
+        from steelyard.verifying import PublishedKey  # here: cryptography is loaded by those who verify alone
+
+        found = self.transport.call("GET", "/.well-known/steelyard-signing-keys.json")
+        return [PublishedKey.model_validate(key) for key in found["keys"]]
 
     # --- names and gates ---------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import ValidationError
 
 from steelyard_contracts.errors import InvalidInputError, SteelyardError, UnavailableError, body_of
-from steelyard_platform.api import accounts, device, fleet, jobs, lineage, repositories, workers
+from steelyard_platform.api import accounts, device, fleet, jobs, lineage, repositories, signatures, workers
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ api.add_router("/jobs", workers.router)
 api.add_router("", fleet.router)
 # Last: their addresses begin with a parameter.
 api.add_router("", lineage.router)
+api.add_router("", signatures.router)
 api.add_router("", repositories.router)
 device_api.add_router("", device.router)
 

@@ -10,7 +10,12 @@ from django.conf import settings
 import steelyard_broker
 
 LIGHT_QUEUE = "light"
-_TASK_MODULES = ["steelyard_platform.jobs.tasks", "steelyard_platform.fleet.tasks", "steelyard_platform.repos.tasks"]
+_TASK_MODULES = [
+    "steelyard_platform.jobs.tasks",
+    "steelyard_platform.fleet.tasks",
+    "steelyard_platform.repos.tasks",
+    "steelyard_platform.weights.tasks",
+]
 
 
 def broker_options(broker_url: str, folder: str) -> dict[str, Any]:
@@ -40,6 +45,7 @@ app.conf.update(
         "collect garbage": {"task": "steelyard.collect_garbage", "schedule": 86_400.0, "options": {"expires": 3600}},
         "convert files": {"task": "steelyard.convert_files", "schedule": 10.0, "options": {"expires": 30}},
         "deliver webhooks": {"task": "steelyard.deliver_webhooks", "schedule": 5.0, "options": {"expires": 30}},
+        "sign versions": {"task": "steelyard.sign_versions", "schedule": 5.0, "options": {"expires": 30}},
         "advance rollouts": {
             "task": "steelyard.advance_rollouts",
             "schedule": 5.0,

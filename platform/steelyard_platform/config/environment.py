@@ -76,6 +76,11 @@ class Environment(BaseSettings):
     device_poll_seconds: float = Field(15, gt=0, le=86_400, description="How often devices ask for news.")
     signed_url_seconds: int = Field(3600, ge=60, le=604_800, description="How long a signed address stays valid.")
 
+    signing_backend: str = Field(
+        "", description="Dotted path of a class that holds the signing key, such as a KMS's; a file when empty."
+    )
+    signing_command: str = Field("", description="The program that `CommandSigner`, one such class, signs with.")
+
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _divide(cls, value: Any) -> Any:

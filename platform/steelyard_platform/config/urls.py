@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 from steelyard_platform.api.app import api, device_api
+from steelyard_platform.api.signatures import signing_keys
 from steelyard_platform.storage.views import signed_object
 
 
@@ -19,6 +20,7 @@ def healthz(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's si
 
 urlpatterns = [
     path("healthz", healthz),
+    path(".well-known/steelyard-signing-keys.json", signing_keys),
     path("objects/<path:key>", signed_object),
     path("api/v1/", api.urls),
     path("api/device/v1/", device_api.urls),

@@ -49,7 +49,7 @@ from steelyard_platform.accounts.permissions import PLATFORM, Action, Actor, Sco
 from steelyard_platform.accounts.tokens import issue_token, revoke_token
 from steelyard_platform.fleet.models import Device, Install, Release, Rollout
 from steelyard_platform.fleet.plan import ALLOWED_REPORTS, Step, next_step
-from steelyard_platform.fleet.signatures import public_key_pem, sign_manifest
+from steelyard_platform.fleet.signatures import public_key_pem, sign_manifest, trusted_envelope
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.models import Branch, Entry, Version
 from steelyard_platform.weights.models import GateRule
@@ -367,7 +367,8 @@ def _offer_for(device: Device) -> ReleaseOffer | None:
     if install is None:
         return None
     release = install.rollout.release
-    return ReleaseOffer(release=release.pk, digest=release.digest, manifest=Envelope.model_validate(release.envelope))
+    manifest = trusted_envelope(Envelope.model_validate(release.envelope))
+    return ReleaseOffer(release=release.pk, digest=release.digest, manifest=manifest)
 
 
 def receive_report(*, report: InstallReport, actor: Actor) -> None:

@@ -1,75 +1,35 @@
-"""The installation's key and what it signs: release manifests, as DSSE envelopes (ECDSA P-256, SHA-256).
+"""What the installation's keys sign for devices: release manifests, as DSSE envelopes (ECDSA P-256, SHA-256).
 
-The private key lies in a file of its own, outside the database, readable by its owner alone. A device pins the
-public key when it enrols.
+A device pins the public key when it enrols, so releases are signed with the oldest key that was not revoked, whatever
+key signs versions by now. When that one is revoked, the next is in its place, and devices that trusted it enrol again.
 """
 
 from __future__ import annotations
 
 import base64
-import secrets
-from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
-from django.conf import settings
-
-from steelyard_contracts.digests import sha256_of
 from steelyard_contracts.manifests import RELEASE_PAYLOAD_TYPE, Envelope, ReleaseManifest, pae
-
-KEY_FILE = "release.pem"
+from steelyard_platform.weights import keyring
 
 
 def sign_manifest(manifest: ReleaseManifest) -> Envelope:
-    payload = manifest.payload()
-    signature = _private_key().sign(pae(RELEASE_PAYLOAD_TYPE, payload), ec.ECDSA(hashes.SHA256()))
+    """Raises: UnavailableError when whoever holds the key does not sign."""
+    key, payload = keyring.pinned_key(), manifest.payload()
+    signature = keyring.sign(pae(RELEASE_PAYLOAD_TYPE, payload), key)
     return Envelope(
         payload=base64.b64encode(payload).decode(),
-        key_id=key_id(),
+        key_id=key.key_id,
         signature=base64.b64encode(signature).decode(),
     )
 
 
+def trusted_envelope(envelope: Envelope) -> Envelope:
+    """The envelope, signed anew if its key was revoked since. Raises: UnavailableError."""
+    if envelope.key_id == keyring.pinned_key().key_id:
+        return envelope
+    return sign_manifest(ReleaseManifest.model_validate_json(envelope.payload_bytes()))
+
+
 def public_key_pem() -> str:
-    pem = _private_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return pem.decode()
-
-
-def key_id() -> str:
-    """SHA-256 of the public key's PEM."""
-    return sha256_of(public_key_pem().encode())
-
-
-def ensure_key() -> None:
-    """Makes the key on an installation's first start, before several processes could."""
-    _private_key()
-
-
-@lru_cache(maxsize=1)
-def _private_key() -> ec.EllipticCurvePrivateKey:
-    path: Path = settings.ENVIRONMENT.keys / KEY_FILE
-    if not path.exists():
-        _make_key(path)
-    key = load_pem_private_key(path.read_bytes(), password=None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - `_make_key` makes no other
-    return key
-
-
-def _make_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    temporary = path.with_suffix(f".{secrets.token_hex(8)}")
-    temporary.touch(mode=0o600)
-    temporary.write_bytes(pem)
-    with suppress(FileExistsError):
-        path.hardlink_to(temporary)  # the first process wins; all read the same key afterwards
-    temporary.unlink()
+    """What a device pins. Raises: UnavailableError."""
+    return keyring.pinned_key().public_key

@@ -113,3 +113,17 @@ class GateRule(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class VersionSignature(models.Model):
+    """The installation's signature over a version's manifest, as others verify it: see `signing`."""
+
+    version = models.OneToOneField(Version, on_delete=models.CASCADE, related_name="signature")
+    key_id = models.CharField(max_length=64, db_index=True)
+    digest = models.CharField(max_length=64)  # over the digests of all files, by which the statement names its subject
+    bundle = models.JSONField()
+    lineage = models.JSONField(default=list)  # the edges that were signed; later ones ask for a new signature
+    signed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.version} by {self.key_id[:12]}"

@@ -12,11 +12,12 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from steelyard_contracts.errors import SteelyardError
 from steelyard_platform.accounts.models import Token
 from steelyard_platform.accounts.permissions import Scope
 from steelyard_platform.accounts.tokens import issue_token, revoke_token
 from steelyard_platform.config.supervisor import Program, Supervisor, celery_command, worker_arguments
-from steelyard_platform.fleet.signatures import ensure_key
+from steelyard_platform.weights.keyring import all_keys
 
 _WILDCARDS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - named to be translated, not bound
 _LIGHT_THREADS = 4
@@ -36,7 +37,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False)
-        ensure_key()
+        _check_keys()
         port = options["port"]
         _check_free(port)
         programs = [_web(port), *_light()]
@@ -61,6 +62,14 @@ def _local_address(port: int) -> str:
     """Where processes of this machine reach the web process, whatever it is bound to."""
     bind = settings.ENVIRONMENT.bind
     return f"http://{'127.0.0.1' if bind in _WILDCARDS else bind}:{port}"
+
+
+def _check_keys() -> None:
+    """Makes the first signing key before several processes could want it. Raises: CommandError."""
+    try:
+        all_keys()
+    except SteelyardError as error:
+        raise CommandError(str(error)) from error
 
 
 def _check_free(port: int) -> None:
