@@ -33,7 +33,7 @@ def sign_with_theirs(model: Path, key: KeyPair, signature: Path, *options: str) 
 def verify_with_theirs(model: Path, public_key: Path, signature: Path) -> str:
     """What the command says is wrong; empty when nothing is."""
     done = _run("verify", "key", str(model), "--signature", str(signature), "--public_key", str(public_key))
-    said = (done.stdout + done.stderr).strip()
+    said = (done.stdout + done.stderr).strip().replace("\\'", "'")
     assert (done.returncode == 0) == ("Verification succeeded" in said), said
     return "" if done.returncode == 0 else said
 

@@ -23,6 +23,7 @@ from steelyard_platform.repos.queries import find_repository, is_allowed
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.weights.models import Evaluation
 from steelyard_platform.weights.services import delete_version, promote_version, visible_evaluations, visible_lineage
+from steelyard_platform.weights.signing import known_signature
 
 _PAGE = 50
 _FILES = 500
@@ -96,6 +97,7 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
         "others": Version.objects.filter(repository=repository).exclude(pk=found.pk).order_by("-number")[:_PAGE],
         "files": tree.entries_at(found).order_by("path")[:12],
         "splits": splits_of(repository, found),
+        "signature": known_signature(found),
         "may_promote": may(actor, Action.WRITE, repository.resource),
         "may_delete": may(actor, Action.MANAGE, repository.resource),
     }

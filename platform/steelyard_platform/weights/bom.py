@@ -59,7 +59,7 @@ def bom_of(version: Version, *, actor: Actor, origin: str) -> dict[str, Any]:
             "component": model,
         },
         "components": list(origins.datasets.values()),
-        "dependencies": [{"ref": model["bom-ref"], "dependsOn": sorted(origins.datasets)}],
+        "dependencies": [{"ref": model["bom-ref"], "dependsOn": list(origins.datasets)}],
     }
     # The same content has the same serial number, and other content another one.
     name = f"{version.commit_id}:{sha256_of(canonical_json(document))}"
@@ -90,7 +90,7 @@ def _model(version: Version, card: dict[str, Any], origins: _Origins, actor: Act
         "modelCard": {
             "modelParameters": {
                 **_given("task", card.get("pipeline_tag")),
-                "datasets": [{"ref": name} for name in sorted(origins.datasets)],
+                "datasets": [{"ref": name} for name in origins.datasets],
             },
             "quantitativeAnalysis": {"performanceMetrics": list(_metrics(version, actor))},
         },

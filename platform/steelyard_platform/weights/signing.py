@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from steelyard_contracts.errors import SteelyardError, TooLargeError
+from steelyard_contracts.errors import SteelyardError, TooLargeError, UnavailableError
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import PLATFORM, Actor
 from steelyard_platform.repos import tree
@@ -43,6 +43,15 @@ def is_signed(version: Version) -> bool:
     except SteelyardError as error:
         _log.warning("%s@%s is not signed: %s", version.repository.full_name, version.label, error)
         return False
+
+
+def known_signature(version: Version) -> VersionSignature | None:
+    """The signature that is there and valid, without its bundle; makes none, and never fails."""
+    found = VersionSignature.objects.defer("bundle").filter(version=version).first()
+    try:
+        return found if found is not None and is_valid(found) else None
+    except UnavailableError:
+        return None
 
 
 def is_valid(signature: VersionSignature) -> bool:
