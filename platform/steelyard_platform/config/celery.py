@@ -45,7 +45,14 @@ app.conf.update(
         "collect garbage": {"task": "steelyard.collect_garbage", "schedule": 86_400.0, "options": {"expires": 3600}},
         "convert files": {"task": "steelyard.convert_files", "schedule": 10.0, "options": {"expires": 30}},
         "deliver webhooks": {"task": "steelyard.deliver_webhooks", "schedule": 5.0, "options": {"expires": 30}},
-        "sign versions": {"task": "steelyard.sign_versions", "schedule": 5.0, "options": {"expires": 30}},
+        "sign new versions": {
+            "task": "steelyard.sign_versions",
+            "schedule": 5.0,
+            "args": (1000,),
+            "options": {"expires": 30},
+        },
+        # Older ones: what a revoked key had signed, or was there before signatures were.
+        "sign all versions": {"task": "steelyard.sign_versions", "schedule": 300.0, "options": {"expires": 60}},
         "advance rollouts": {
             "task": "steelyard.advance_rollouts",
             "schedule": 5.0,

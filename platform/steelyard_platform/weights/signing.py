@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from steelyard_contracts.errors import SteelyardError, TooLargeError, UnavailableError
@@ -60,9 +60,15 @@ def is_valid(signature: VersionSignature) -> bool:
     return key is not None and key.state is not keyring.KeyState.REVOKED
 
 
-def sign_waiting() -> int:
-    """Signs versions that nobody asked about, newest first. Returns how many; stops while nothing can be signed."""
+def sign_waiting(*, newest: int | None = None) -> int:
+    """Signs versions that nobody asked about. Returns how many; stops while nothing can be signed.
+
+    Args:
+        newest: look at the last so many alone, which costs the same however many there are.
+    """
     unsigned = Version.objects.filter(~Exists(VersionSignature.objects.filter(version=OuterRef("pk"))))
+    if newest is not None:
+        unsigned = unsigned.filter(pk__gt=(Version.objects.aggregate(last=Max("pk"))["last"] or 0) - newest)
     waiting = unsigned.filter(file_count__lte=MAX_FILES).select_related("branch", "repository__team")
     count = 0
     for version in waiting.order_by("-pk")[:_AT_ONCE]:

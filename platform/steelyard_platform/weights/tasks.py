@@ -14,12 +14,12 @@ _signing = threading.Lock()
 
 
 @shared_task(name="steelyard.sign_versions", ignore_result=True)
-def sign_versions() -> None:
+def sign_versions(newest: int | None = None) -> None:
     """One thread of a process at most: a backlog, or a slow KMS, must not keep the other light jobs waiting."""
     if not _signing.acquire(blocking=False):
         return
     try:
-        if count := sign_waiting():
+        if count := sign_waiting(newest=newest):
             _log.info("signed %d versions", count)
     finally:
         _signing.release()

@@ -25,13 +25,17 @@ from steelyard_contracts.fleet import (
     RolloutState,
 )
 from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE, Envelope, ReleaseManifest
+from steelyard_edge.releases import UntrustedReleaseError, verified_manifest
 from steelyard_platform.accounts.models import AuditRow
+from steelyard_platform.accounts.permissions import OPERATOR
 from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user, new_secret
 from steelyard_platform.fleet import services
 from steelyard_platform.fleet.models import Device, Rollout
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.services import delete_repository
+from steelyard_platform.weights.keyring import pinned_key
 from steelyard_platform.weights.services import add_gate
+from steelyard_platform.weights.signing import revoke_key, rotate_key
 from tests.support.factories import commit_files, make_repository
 
 pytestmark = pytest.mark.django_db
@@ -106,6 +110,25 @@ def test_a_release_is_signed_and_the_same_bytes_are_the_same_release(version, ow
     assert manifest.digest == release.digest
     assert Envelope.model_validate(release.envelope).signature
     assert release_of(version, owner) == release
+
+
+def test_a_device_that_pinned_a_key_trusts_releases_after_a_rotation_and_none_after_its_revocation(
+    version, owner, enrolment
+):
+    request = EnrolRequest(name="gate-1", key=new_secret())
+    pinned = services.enrol_device(request=request, actor=enrolment).public_key
+    device = actor_for_secret(request.key)
+    services.accept_device(device=Device.objects.get(), actor=actor_for_user(owner))
+    rotate_key(actor=OPERATOR)
+    release = release_of(version, owner)
+    rollout = RolloutRequest(release=release.pk, devices=["gate-1"])
+    services.start_rollout(request=rollout, actor=actor_for_user(owner))
+    assert verified_manifest(poll(device).offer, pinned).digest == release.digest
+    revoke_key(key_id=release.envelope["key_id"], reason="stolen", actor=OPERATOR)
+    offer = poll(device).offer
+    with pytest.raises(UntrustedReleaseError, match="signature is not valid"):
+        verified_manifest(offer, pinned)
+    assert verified_manifest(offer, pinned_key().public_key).digest == release.digest
 
 
 def test_a_version_that_no_device_could_run_is_not_released(owner, team):

@@ -56,7 +56,7 @@ def laid_out(folder: Path, files=None) -> Path:
 def written(version, path: Path) -> tuple[Path, Path]:
     """The signature as people keep it, and the public key that it was made with."""
     signature = signature_of(version)
-    key = keyring.find_key(signature.key_id)
+    key = next(key for key in keyring.all_keys() if key.key_id == signature.key_id)
     path.mkdir()
     (path / "model.sig").write_text(json.dumps(signature.bundle))
     (path / "key.pub").write_text(key.public_key)
@@ -125,8 +125,7 @@ def test_a_statement_says_whose_version_it_is_and_what_it_was_made_from(version,
 def test_versions_are_signed_without_being_asked_for_and_no_byte_is_read(model, owner, version, monkeypatch):
     commit_files(model, owner, {"empty": None, "w": b"2"})
     monkeypatch.setattr(FolderObjectStore, "read", lambda *_: pytest.fail("a file was read"))
-    assert sign_waiting() == 2
-    assert sign_waiting() == 0
+    assert [sign_waiting(newest=1), sign_waiting(newest=1), sign_waiting(), sign_waiting()] == [1, 0, 1, 0]
     assert VersionSignature.objects.count() == Version.objects.count() == 2
     assert AuditRow.objects.filter(action="sign", target=model.full_name).count() == 2
 
