@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('repos', '0010_webhooks'),
-        ('weights', '0002_declared_lineage'),
+        ('weights', '0003_newest_measures'),
     ]
 
     operations = [
