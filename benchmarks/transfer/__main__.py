@@ -10,9 +10,6 @@ round goes through relays that count bytes and is not timed; the others are time
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import os
-import platform
 import shutil
 import signal
 import subprocess
@@ -20,6 +17,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.machine import machine
 from benchmarks.transfer import table
 from benchmarks.transfer.measure import size
 from benchmarks.transfer.peer import ROOT, Peer
@@ -57,7 +55,9 @@ def main() -> None:
     shutil.rmtree(made, ignore_errors=True)
     # In a process of its own: no client's peak memory is less than that of the process that starts it.
     subprocess.run([sys.executable, "-m", _MAKER, str(made), str(options.megabytes)], cwd=ROOT, check=True)
-    machine = _machine()
+    tools = (
+        f"huggingface_hub {version('huggingface_hub')}, hf-xet {version('hf-xet')}, {mlflow.PACKAGE}, {dvc.PACKAGE}."
+    )
     rounds = []
     for number in range(options.rounds + 1):
         print(f"round {number} of {options.rounds}" if number else "counting bytes, untimed", flush=True)
@@ -66,7 +66,9 @@ def main() -> None:
     counted, *timed = rounds
     sizes = {scenario: size(made / scenario) for scenario in SCENARIOS}
     head = PREAMBLE.format(
-        rounds=f"{options.rounds} round{'s' * (options.rounds != 1)}", megabytes=options.megabytes, machine=machine
+        rounds=f"{options.rounds} round{'s' * (options.rounds != 1)}",
+        megabytes=options.megabytes,
+        machine=f"{machine()} {tools}",
     )
     missing = "".join(f"\nNot installed: {sentence}\n" for sentence in absent)
     page = f"{head}{missing}\n{table.page(table.medians(timed, counted), sizes)}\n"
@@ -88,29 +90,6 @@ def _options() -> argparse.Namespace:
     if options.results is None and (options.rounds, options.megabytes) == (ROUNDS, MEGABYTES):
         options.results = RESULTS
     return options
-
-
-def _machine() -> str:
-    """What the figures depend on, the load by others at the start included."""
-    processor = next(
-        (
-            line.split(": ")[1]
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=False, capture_output=True, text=True
-    ).stdout.strip()
-    return (
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, commit {commit or 'unknown'}, "
-        f"{os.cpu_count()} cores ({processor}), "
-        f"{memory:.0f} GB of memory, Linux {platform.release()}, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.1f} at the start. "
-        f"huggingface_hub {version('huggingface_hub')}, hf-xet {version('hf-xet')}, {mlflow.PACKAGE}, {dvc.PACKAGE}."
-    )
 
 
 if __name__ == "__main__":

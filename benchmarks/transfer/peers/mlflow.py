@@ -7,6 +7,13 @@ from pathlib import Path
 from benchmarks.transfer.peer import Command, Place, Server, prepare, program_of, start_server
 
 PACKAGE = "mlflow==3.17.2"
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    # Seven processes that take no part in what is measured and are never quite idle.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 _PUSH = """
 import pathlib, sys, mlflow
 with mlflow.start_run() as run:
@@ -25,13 +32,6 @@ class MLflow:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._run = place.folder / "pusher" / "run"
-        self._quiet = {
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "DO_NOT_TRACK": "true",
-            "GIT_PYTHON_REFRESH": "quiet",
-            # Seven processes that take no part in a transfer and are never quite idle.
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        }
 
     def start(self) -> Server:
         folder = self.place.folder / "server"
@@ -43,7 +43,7 @@ class MLflow:
             "--serve-artifacts",
         ]  # fmt: skip
         health = f"http://127.0.0.1:{self.place.server_port}/health"
-        server = start_server(Command(serve, folder, self._quiet), health, web="spawn_main")
+        server = start_server(Command(serve, folder, QUIET), health, web="spawn_main")
         self.place.outgoing.mkdir(parents=True)
         (self.place.outgoing / "small.txt").write_text("warm")
         for command in self.push():
@@ -70,5 +70,5 @@ class MLflow:
         return None
 
     def _python(self, script: str, *arguments: str) -> Command:
-        environment = {"MLFLOW_TRACKING_URI": self.place.url, **self._quiet}
+        environment = {"MLFLOW_TRACKING_URI": self.place.url, **QUIET}
         return Command([program_of(PACKAGE, "python"), "-c", script, *arguments], self.place.folder, environment)
