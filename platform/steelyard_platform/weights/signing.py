@@ -7,6 +7,7 @@ by the id of the commit at their other end, which names nothing that the reader 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, Max, OuterRef
@@ -103,7 +104,7 @@ def _sign(version: Version) -> VersionSignature:
         "author": version.author_name,
         "committed_at": version.created_at.isoformat(),
         "signed_at": now.isoformat(),
-        "lineage": [{"relation": relation, "commit": commit} for relation, commit in lineage],
+        "lineage": lineage,
     }
     payload = statement_of(version.repository.full_name, files, notes)
     bundle = bundle_of(payload, key.key_id, keyring.sign(message_of(payload), key))
@@ -122,10 +123,13 @@ def _sign(version: Version) -> VersionSignature:
     return signature
 
 
-def _lineage(version: Version) -> list[list[str]]:
-    """What the version was made from and measured on: relations and commit ids, as JSON keeps them."""
+def _lineage(version: Version) -> list[dict[str, Any]]:
+    """What the version was made from and measured on, by commit ids; `declared` by its card, or recorded by a job."""
     edges = LineageEdge.objects.filter(target=version).order_by("relation", "source__commit_id")
-    return [[str(relation), commit] for relation, commit in edges.values_list("relation", "source__commit_id")]
+    return [
+        {"relation": str(relation), "commit": commit, "declared": declared}
+        for relation, commit, declared in edges.values_list("relation", "source__commit_id", "declared")
+    ]
 
 
 # --- keys --------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def test_a_statement_says_whose_version_it_is_and_what_it_was_made_from(version,
     after = signature_of(version)
     notes = read_signature(json.dumps(after.bundle).encode(), keyring.current_key().public_key).notes
     assert before.lineage == []
-    assert notes["lineage"] == [{"relation": "trained-on", "commit": dataset.commit_id}]
+    assert notes["lineage"] == [{"relation": "trained-on", "commit": dataset.commit_id, "declared": False}]
     assert (notes["repository"], notes["version"], notes["commit"]) == (str(model.ref), "v1", version.commit_id)
     assert notes["author"] == owner.username
     assert "secret" not in json.dumps(notes)
