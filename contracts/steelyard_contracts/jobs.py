@@ -105,7 +105,14 @@ class OptimiseSpec(WireModel):
     max_accuracy_drop: float = Field(0.01, ge=0, le=1, description="A variant that loses more is refused.")
 
 
-JobSpec = Annotated[TrainSpec | EvaluateSpec | OptimiseSpec, Field(discriminator="kind")]
+class InspectSpec(WireModel):
+    """Look into the version's files: tensors, statistics, what is wrong. The platform asks for it of its own accord."""
+
+    kind: Literal["inspect"] = "inspect"
+    model: str
+
+
+JobSpec = Annotated[TrainSpec | EvaluateSpec | OptimiseSpec | InspectSpec, Field(discriminator="kind")]
 
 
 class JobRequest(WireModel):

@@ -8,11 +8,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from steelyard_contracts.jobs import WireModel
 
-MOST_TENSORS = 200_000
+# Of a file with more, the first by their place in its header are described, and a finding says so.
+MOST_TENSORS = 50_000
+MOST_FINDINGS = 1_000
 HISTOGRAM_BINS = 32
 
 
@@ -60,11 +62,14 @@ class TensorView(WireModel):
     dtype: str = Field(description="As safetensors writes it: F32, BF16, I64, ...; other formats keep their own word.")
     shape: list[int]
     size: int = Field(ge=0, description="Bytes.")
+    start: int | None = Field(None, ge=0, description="Where its bytes begin in the file, when they lie in one piece.")
     digest: str | None = None
     statistics: TensorStatistics | None = None
 
 
-FileFormat = Literal["safetensors", "torch", "onnx", "tflite", "gguf", "keras", "numpy", "pickle", "archive", "unknown"]
+FileFormat = Literal[
+    "safetensors", "torch", "onnx", "tflite", "gguf", "keras", "numpy", "pickle", "archive", "index", "unknown"
+]
 
 
 class FileReport(WireModel):
@@ -73,7 +78,75 @@ class FileReport(WireModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     format: FileFormat
     framework: str = Field("", max_length=60)
-    parameters: int = 0
+    parameters: int = Field(0, ge=0, lt=2**63, description="Values in all tensors, also in those not described.")
     metadata: dict[str, str] = Field(default_factory=dict)
+    shards: list[str] = Field(default_factory=list, max_length=10_000, description="Of an index: the files it names.")
     tensors: list[TensorView] = Field(default_factory=list, max_length=MOST_TENSORS)
-    findings: list[Finding] = Field(default_factory=list, max_length=1_000)
+    findings: list[Finding] = Field(default_factory=list, max_length=MOST_FINDINGS)
+
+
+class FileToInspect(BaseModel):
+    """A file of the version an inspection is about, whose content nobody has looked into yet."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class InspectionState(StrEnum):
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class ModuleView(BaseModel):
+    """What lies below one prefix of tensor names. `dtypes` counts parameters."""
+
+    name: str
+    tensors: int
+    parameters: int
+    size: int
+    dtypes: dict[str, int]
+
+
+class ModelView(BaseModel):
+    """One model of a version: a file, or all the shards that an index names. `name` is the path of either."""
+
+    name: str
+    format: FileFormat
+    framework: str
+    files: list[str]
+    tensors: int
+    parameters: int
+    size: int
+    dtypes: dict[str, int]
+    modules: list[ModuleView]
+    metadata: dict[str, str]
+
+
+class FindingView(Finding):
+    """A finding, and the file it is about."""
+
+    path: str
+
+
+class InspectionView(BaseModel):
+    """A version's weights: what its main model holds, every model, and everything that is wrong with any file."""
+
+    state: InspectionState
+    version: str
+    files: int
+    inspected: int
+    format: FileFormat
+    framework: str
+    parameters: int
+    dtypes: dict[str, int]
+    modules: list[ModuleView]
+    models: list[ModelView]
+    findings: list[FindingView]
+
+
+class TensorInFile(TensorView):
+    """A tensor, and the file it is in."""
+
+    path: str

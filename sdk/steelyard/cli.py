@@ -15,6 +15,7 @@ import click
 from pydantic import BaseModel, ValidationError
 
 from steelyard.cli_signatures import bom, verify
+from steelyard.cli_weights import inspect
 from steelyard.client import Client, connect
 from steelyard.settings import Credentials, find_credentials, keep_credentials
 from steelyard_contracts.errors import SteelyardError
@@ -419,6 +420,7 @@ def revoke_device(client: Client, team: str, name: str) -> None:
 
 main.add_command(verify)
 main.add_command(bom)
+main.add_command(inspect)
 
 
 def _follow(client: Client, job: JobView, *, wait: bool) -> None:

@@ -29,6 +29,7 @@ from steelyard_contracts.jobs import (
 )
 from steelyard_contracts.lineage import Deployment, Direction, LineageEdge
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
+from steelyard_contracts.weights import InspectionState, InspectionView, TensorInFile
 
 if TYPE_CHECKING:
     from steelyard.verifying import PublishedKey
@@ -261,6 +262,26 @@ class Client:
 
         found = self.transport.call("GET", "/.well-known/steelyard-signing-keys.json")
         return [PublishedKey.model_validate(key) for key in found["keys"]]
+
+    # --- what is inside ----------------------------------------------------------------------
+
+    def inspect(self, ref: str | Ref, *, wait: bool = True) -> InspectionView:
+        """A version's models: format, parameters by module, kinds of numbers, and what is wrong with its files.
+
+        With `wait`, until a worker has read every file; else what is known now, perhaps `pending`.
+        """
+        one = _ref(ref)
+        while True:
+            view = self.transport.get(InspectionView, f"{_version(one)}/inspection")
+            if not wait or view.state is not InspectionState.PENDING:
+                return view
+            time.sleep(_WAIT_SECONDS)
+
+    def tensors(self, ref: str | Ref, *, module: str = "", model: str = "") -> Iterator[TensorInFile]:
+        """Each tensor in and below `module`, with its statistics; of the version's main model unless one is named."""
+        one = _ref(ref)
+        items = self._pages(f"{_version(one)}/tensors", module=module, model=model, limit=_PAGE)
+        return (TensorInFile.model_validate(item) for item in items)
 
     # --- names and gates ---------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from steelyard_contracts.errors import AuthenticationError, LeaseLostError, SteelyardError, UnavailableError
-from steelyard_contracts.jobs import Claim, EvaluateSpec, OptimiseSpec, TrainSpec
+from steelyard_contracts.jobs import Claim, EvaluateSpec, InspectSpec, OptimiseSpec, TrainSpec
 from steelyard_workers.session import JobSession
 
 _OUT_OF_SPACE = 28
@@ -42,6 +42,10 @@ def _do(session: JobSession, *, threads: int) -> None:
             from steelyard_workers.optimise.variants import optimise
 
             session.finish(optimise(session, spec, threads=threads))
+        case InspectSpec() as spec:
+            from steelyard_workers.inspection.job import inspect
+
+            session.finish(inspect(session, spec))
 
 
 def _sentence(error: Exception) -> str:

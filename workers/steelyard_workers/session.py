@@ -9,6 +9,8 @@ with JobSession.open(message) as session:
 
 from __future__ import annotations
 
+import glob
+import gzip
 import hashlib
 import math
 import os
@@ -42,6 +44,7 @@ from steelyard_contracts.jobs import (
     UploadSlot,
 )
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind, parse_ref
+from steelyard_contracts.weights import FileReport, FileToInspect
 
 _FLUSH_SECONDS = 1.0
 _LOG_LENGTH = 8_000
@@ -87,6 +90,18 @@ class JobSession:
         commit = self.version(one).commit
         return self._files.pull(one.at(commit), cache=self._cache)
 
+    def fetch_files(self, ref: str, kind: RepositoryKind, paths: list[str]) -> Path:
+        """Some of a version's files, checked, in a folder of the job's own, which is the caller's to remove."""
+        folder = self.scratch / "files"
+        one = parse_ref(ref, kind=kind)
+        commit = self.version(one).commit
+        return self._files.pull(one.at(commit), target=folder, patterns=[glob.escape(path) for path in paths])
+
+    def files_to_inspect(self) -> list[FileToInspect]:
+        """What nobody has looked into yet of the version that the job is about."""
+        found = self._transport.call("GET", f"{self._home}/files-to-inspect")
+        return [FileToInspect.model_validate(item) for item in found]
+
     def version(self, ref: Ref) -> Version:
         path = f"/api/v1/{ref.kind.plural}/{ref.repository}/versions/{quote(ref.revision_or_default, safe='')}"
         return self._transport.get(Version, path)
@@ -114,6 +129,12 @@ class JobSession:
 
     def evaluation(self, report: EvaluationReport) -> None:
         self._transport.call("POST", f"{self._home}/evaluations", body=report)
+
+    def report_file(self, report: FileReport) -> None:
+        """Compressed: the statistics of thousands of tensors are megabytes of text."""
+        headers = {"Authorization": f"Bearer {self.claim.token}", "Content-Type": "application/octet-stream"}
+        body = gzip.compress(report.model_dump_json().encode(), compresslevel=4)
+        self._transport.exchange("POST", f"{self._transport.url}{self._home}/files", body, headers=headers)
 
     def lineage(self, report: LineageReport) -> None:
         self._transport.call("POST", f"{self._home}/lineage", body=report)

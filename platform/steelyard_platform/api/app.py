@@ -10,7 +10,17 @@ from ninja import NinjaAPI
 from ninja.errors import ValidationError
 
 from steelyard_contracts.errors import InvalidInputError, SteelyardError, UnavailableError, body_of
-from steelyard_platform.api import accounts, device, fleet, jobs, lineage, repositories, signatures, workers
+from steelyard_platform.api import (
+    accounts,
+    device,
+    fleet,
+    inspections,
+    jobs,
+    lineage,
+    repositories,
+    signatures,
+    workers,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +31,8 @@ device_api = NinjaAPI(title="Steelyard for devices", version="1", urls_namespace
 api.add_router("", accounts.router)
 api.add_router("/jobs", jobs.router)
 api.add_router("/jobs", workers.router)
+api.add_router("/jobs", inspections.worker_router)
+api.add_router("", inspections.router)
 api.add_router("", fleet.router)
 # Last: their addresses begin with a parameter.
 api.add_router("", lineage.router)

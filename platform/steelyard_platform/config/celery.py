@@ -42,6 +42,11 @@ app.conf.update(
     beat_schedule_filename=str(settings.ENVIRONMENT.var / "beat-schedule"),
     beat_schedule={
         "look after jobs": {"task": "steelyard.look_after_jobs", "schedule": 5.0, "options": {"expires": 30}},
+        "request inspections": {
+            "task": "steelyard.request_inspections",
+            "schedule": 3.0,
+            "options": {"expires": 30},
+        },
         "collect garbage": {"task": "steelyard.collect_garbage", "schedule": 86_400.0, "options": {"expires": 3600}},
         "convert files": {"task": "steelyard.convert_files", "schedule": 10.0, "options": {"expires": 30}},
         "deliver webhooks": {"task": "steelyard.deliver_webhooks", "schedule": 5.0, "options": {"expires": 30}},

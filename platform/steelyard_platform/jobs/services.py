@@ -37,7 +37,7 @@ from steelyard_platform.accounts.permissions import PLATFORM, Action, Actor, Sco
 from steelyard_platform.accounts.tokens import actor_for_user, issue_token, revoke_token
 from steelyard_platform.jobs import doorbell, series
 from steelyard_platform.jobs.models import Checkpoint, Job
-from steelyard_platform.jobs.specs import pin
+from steelyard_platform.jobs.specs import OWN_KINDS, Pinned, pin, reader_for
 from steelyard_platform.repos.commits import versions_of_job
 from steelyard_platform.storage.services import object_store
 
@@ -53,6 +53,18 @@ def request_job(*, spec: JobSpec, actor: Actor) -> Job:
     """
     pinned = pin(spec, actor)
     demand(actor, Action.RUN_JOBS, pinned.home.resource)
+    return _queue(pinned, actor)
+
+
+def request_own_job(*, spec: JobSpec) -> Job:
+    """What the platform asks for of its own accord; such a job reads the models that its spec names.
+
+    Raises: the errors of `specs.pin`.
+    """
+    return _queue(pin(spec, reader_for(spec)), PLATFORM)
+
+
+def _queue(pinned: Pinned, actor: Actor) -> Job:
     with transaction.atomic():
         job = Job.objects.create(
             team=pinned.home.team,
@@ -136,6 +148,8 @@ def _hand_over_lease(job: Job) -> str:
 
 def _requester(job: Job) -> Actor:
     """The job acts with the rights that its requester has now, not those they once had."""
+    if job.created_by is None and job.created_by_name == PLATFORM.name and job.kind in OWN_KINDS:
+        return reader_for(view_of(job).spec)
     if job.created_by is None or not job.created_by.is_active:
         raise ForbiddenError("The person who requested this job is gone; request it again.")
     return actor_for_user(job.created_by)
@@ -321,6 +335,11 @@ def find_job(job_id: UUID, actor: Actor) -> Job:
     if job is None or not (is_its_own or may(actor, Action.READ, job.team.resource)):
         raise NotFoundError(f"There is no job {job_id}, or you may not see it.", job=str(job_id))
     return job
+
+
+def asked_for() -> models.QuerySet[Job]:
+    """The jobs that people asked for; what the platform does of its own accord is left out."""
+    return Job.objects.exclude(kind__in=OWN_KINDS)
 
 
 def view_of(job: Job) -> JobView:

@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from steelyard_contracts.errors import InvalidInputError, RevisionNotFoundError
-from steelyard_contracts.jobs import EvaluateSpec, JobSpec, OptimiseSpec, TrainSpec
+from steelyard_contracts.errors import InvalidInputError
+from steelyard_contracts.jobs import EvaluateSpec, InspectSpec, JobSpec, OptimiseSpec, TrainSpec
 from steelyard_contracts.names import check_reference_name
 from steelyard_contracts.refs import RepositoryKind, parse_ref
-from steelyard_platform.accounts.permissions import Action, Actor, demand
+from steelyard_platform.accounts.permissions import OPERATOR, PLATFORM, Action, Actor, demand
 from steelyard_platform.accounts.services import team_named
 from steelyard_platform.datasets.services import VALIDATION, check_classification, summary_of
 from steelyard_platform.repos.models import Repository, Version
-from steelyard_platform.repos.queries import find_repository, find_version
+from steelyard_platform.repos.queries import find_existing_version, find_repository
 from steelyard_platform.repos.services import create_repository
 
 
@@ -39,6 +39,22 @@ def pin(spec: JobSpec, actor: Actor) -> Pinned:
             return _pin_evaluate(spec, actor)
         case OptimiseSpec():
             return _pin_optimise(spec, actor)
+        case InspectSpec():
+            return _pin_inspect(spec, actor)
+
+
+# What the platform asks for of its own accord.
+OWN_KINDS = frozenset({"inspect"})
+
+
+def reader_for(spec: JobSpec) -> Actor:
+    """The platform itself, with the right to read the models that a job of its own names, and no other.
+
+    Raises: RepositoryNotFoundError.
+    """
+    named = [spec.model] if isinstance(spec, InspectSpec) else []
+    found = [find_repository(OPERATOR, RepositoryKind.MODEL, parse_ref(text).repository) for text in named]
+    return Actor(name=PLATFORM.name, grants=frozenset(_reading(found)))
 
 
 def _pin_train(spec: TrainSpec, actor: Actor) -> Pinned:
@@ -78,6 +94,12 @@ def _pin_optimise(spec: OptimiseSpec, actor: Actor) -> Pinned:
     return Pinned(pinned, home, frozenset({*_reading([dataset.repository, home]), (home.pk, Action.WRITE)}))
 
 
+def _pin_inspect(spec: InspectSpec, actor: Actor) -> Pinned:
+    model = _model(spec.model, actor)
+    pinned = spec.model_copy(update={"model": _pinned_text(model)})
+    return Pinned(pinned, model.repository, frozenset(_reading([model.repository])))
+
+
 def _dataset(text: str, actor: Actor) -> Version:
     return _version(text, RepositoryKind.DATASET, actor)
 
@@ -90,13 +112,7 @@ def _version(text: str, kind: RepositoryKind, actor: Actor) -> Version:
     ref = parse_ref(text, kind=kind)
     if ref.kind is not kind:
         raise InvalidInputError(f"{text!r} names a {ref.kind}; a {kind} is needed here.")
-    snapshot = find_version(actor, ref)
-    if snapshot.version is None:
-        raise RevisionNotFoundError(
-            f"{ref.repository} is empty; commit something to it first.", repository=ref.repository
-        )
-    snapshot.version.repository = snapshot.repository  # it came with its team
-    return snapshot.version
+    return find_existing_version(actor, ref)
 
 
 def _output(text: str, actor: Actor) -> Repository:

@@ -13,7 +13,7 @@ from steelyard_contracts.errors import InvalidInputError, StaleParentError, TooL
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.permissions import Action, Actor, may
-from steelyard_platform.jobs.models import Job
+from steelyard_platform.jobs.services import asked_for
 from steelyard_platform.pages.chips import chips_of
 from steelyard_platform.pages.markdown import MOST_SHOWN, card_html
 from steelyard_platform.pages.rendering import page
@@ -46,7 +46,7 @@ def overview(request: HttpRequest, kind: str, namespace: str, name: str) -> Http
         "chips": chips_of(repository, actor),
         "aliases": list(Alias.objects.filter(repository=repository).select_related("version").order_by("name")),
         "gates": GateRule.objects.filter(repository=repository).order_by("pk"),
-        "jobs": Job.objects.filter(repository=repository.pk).order_by("-created_at")[:_JOBS],
+        "jobs": asked_for().filter(repository=repository.pk).order_by("-created_at")[:_JOBS],
         "newest": Version.objects.filter(repository=repository).order_by("-number")[:_VERSIONS],
         "splits": splits_of(repository, version),
         "address": _address(request),

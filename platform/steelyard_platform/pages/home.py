@@ -11,7 +11,7 @@ from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.models import Team
-from steelyard_platform.jobs.models import Job
+from steelyard_platform.jobs.services import asked_for
 from steelyard_platform.pages.rendering import page, signed_in
 from steelyard_platform.repos.queries import visible_repositories
 from steelyard_platform.weights.search import count, find
@@ -39,7 +39,7 @@ def home(request: HttpRequest) -> HttpResponseBase:
     context = {
         "models": visible.filter(kind=RepositoryKind.MODEL)[:_SHOWN],
         "datasets": visible.filter(kind=RepositoryKind.DATASET)[:_SHOWN],
-        "jobs": Job.objects.filter(team__in=teams).select_related("team").order_by("-created_at")[:_SHOWN],
+        "jobs": asked_for().filter(team__in=teams).select_related("team").order_by("-created_at")[:_SHOWN],
         "teams": teams,
     }
     return render(request, "home.html", context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from steelyard_platform.pages import access, account, card, fleet, home, jobs, lineage, repositories, storage
+from steelyard_platform.pages import access, account, card, fleet, home, jobs, lineage, repositories, storage, weights
 from steelyard_platform.repos import addresses  # noqa: F401 - registers the converter
 
 _JOB = "jobs/<uuid:job_id>"
@@ -49,6 +49,7 @@ for kind, prefix in (
         path(f"{prefix}/access/decide", access.decide, which),
         path(f"{prefix}/versions", repositories.versions, which),
         path(f"{prefix}/versions/<segment:revision>", repositories.version, which),
+        path(f"{prefix}/versions/<segment:revision>/tensors", weights.tensors, which),
         path(f"{prefix}/versions/<segment:revision>/promote", repositories.promote, which),
         path(f"{prefix}/versions/<segment:revision>/delete", repositories.delete, which),
         path(f"{prefix}/versions/<segment:revision>/lineage", lineage.lineage, which),

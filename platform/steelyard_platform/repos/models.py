@@ -186,10 +186,15 @@ class Version(models.Model):
     job = models.UUIDField(null=True, db_index=True)  # the job whose token committed it
     file_count = models.PositiveIntegerField(default=0)
     total_size = models.PositiveBigIntegerField(default=0)
+    # Whether those who look into new versions have seen this one; what a process lost is found again by it.
+    is_examined = models.BooleanField(default=False)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["repository", "number"], name="version_number_unique")]
-        indexes: ClassVar = [models.Index(fields=["branch", "-number"])]
+        indexes: ClassVar = [
+            models.Index(fields=["branch", "-number"]),
+            models.Index(fields=["-id"], condition=Q(is_examined=False), name="version_unexamined"),
+        ]
 
     def __str__(self) -> str:
         return self.label

@@ -7,11 +7,11 @@ from dataclasses import replace
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Concat
 
-from steelyard_contracts.errors import GatedError, RepositoryNotFoundError
+from steelyard_contracts.errors import GatedError, RepositoryNotFoundError, RevisionNotFoundError
 from steelyard_contracts.refs import Ref, RepositoryKind
 from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand, may
 from steelyard_platform.repos.admission import is_admitted
-from steelyard_platform.repos.models import FormerName, Repository
+from steelyard_platform.repos.models import FormerName, Repository, Version
 from steelyard_platform.repos.revisions import Snapshot, resolve
 
 
@@ -69,6 +69,17 @@ def is_allowed(actor: Actor, action: Action, repository: Repository) -> bool:
 def find_version(actor: Actor, ref: Ref, action: Action = Action.READ) -> Snapshot:
     """Raises: as `find_repository`, and RevisionNotFoundError."""
     return resolve(find_repository(actor, ref.kind, ref.repository, action), ref.revision_or_default)
+
+
+def find_existing_version(actor: Actor, ref: Ref, action: Action = Action.READ) -> Version:
+    """The version itself, with its repository and team. Raises: as `find_version`; RevisionNotFoundError when empty."""
+    snapshot = find_version(actor, ref, action)
+    if snapshot.version is None:
+        raise RevisionNotFoundError(
+            f"{ref.repository} is empty; commit something to it first.", repository=ref.repository
+        )
+    snapshot.version.repository = snapshot.repository  # it came with its team
+    return snapshot.version
 
 
 def search(repositories: QuerySet[Repository], text: str) -> QuerySet[Repository]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from django.db import models
 
 from steelyard_contracts.refs import RepositoryKind
-from steelyard_platform.repos.models import Repository, Version
+from steelyard_platform.repos.models import Blob, Repository, Version
 
 
 class Relation(StrEnum):
@@ -127,3 +127,24 @@ class VersionSignature(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} by {self.key_id[:12]}"
+
+
+class WeightFile(models.Model):
+    """What a worker found in a file, by its content: the same bytes are looked into once. See `inspection`."""
+
+    blob = models.OneToOneField(Blob, on_delete=models.CASCADE, primary_key=True, related_name="weight_file")
+    format = models.CharField(max_length=20)
+    framework = models.CharField(max_length=60, blank=True)
+    parameters = models.BigIntegerField(default=0)
+    tensor_count = models.PositiveIntegerField(default=0)
+    metadata = models.JSONField(default=dict)
+    shards = models.JSONField(default=list)  # of an index: the files it names
+    findings = models.JSONField(default=list)
+    has_danger = models.BooleanField(default=False, db_index=True)
+    # Compressed JSON, a list each: names, shapes and digests, which everything needs, and statistics, which pages show.
+    outline = models.BinaryField(default=bytes)
+    statistics = models.BinaryField(default=bytes)
+    inspected_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.format} {self.blob_id[:12]}"

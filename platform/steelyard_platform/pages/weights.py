@@ -1,0 +1,73 @@
+"""What is inside a version's weights: a line on the version's page, and the tree of its tensors."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
+
+from steelyard_contracts.errors import NotFoundError
+from steelyard_contracts.refs import Ref, RepositoryKind
+from steelyard_contracts.weights import InspectionView
+from steelyard_platform.accounts.authentication import page_actor
+from steelyard_platform.accounts.permissions import Action, Actor
+from steelyard_platform.jobs.inspections import inspection
+from steelyard_platform.pages.rendering import page
+from steelyard_platform.repos.models import Version
+from steelyard_platform.repos.queries import find_existing_version, is_allowed
+from steelyard_platform.weights.inspection import branch_of, tensors_of
+from steelyard_platform.weights.modules import view_of
+
+_PAGE = 100
+_MODULES = 500
+
+
+@page
+def tensors(request: HttpRequest, kind: str, namespace: str, name: str, revision: str) -> HttpResponseBase:
+    """A module's modules and tensors: `?module=encoder.layer`, `?model=` for another model than the main one."""
+    if kind != RepositoryKind.MODEL:
+        raise NotFoundError("A dataset has no tensors.")
+    version = find_existing_version(page_actor(request), Ref(RepositoryKind.MODEL, namespace, name, revision))
+    model, module, after = (request.GET.get(key, "") for key in ("model", "module", "after"))
+    branch = branch_of(version, model=model, module=module)
+    context = {
+        "repository": version.repository,
+        "base": version.repository.page,
+        "tab": "versions",
+        "version": version,
+        "inspection": inspection(version, modules=False),
+        "branch": branch,
+        "model": model,
+    }
+    if branch is not None:
+        rows, following = tensors_of(
+            version, model=model, module=branch.module, directly=True, cursor=after or None, limit=_PAGE
+        )
+        modules = [view_of(name, inside) for name, inside in list(branch.level.modules.items())[:_MODULES]]
+        context |= {
+            "trail": _trail(branch.module),
+            "modules": modules,
+            "most": max((one.parameters for one in modules), default=1) or 1,
+            "hidden": len(branch.level.modules) - len(modules),
+            "tensors": rows,
+            "following": following,
+        }
+    return render(request, "repository/tensors.html", context)
+
+
+def inside_of(version: Version, actor: Actor) -> InspectionView | None:
+    """For the version's own page; None where there is nothing to read, or somebody who may not."""
+    if version.repository.kind != RepositoryKind.MODEL or not is_allowed(actor, Action.READ, version.repository):
+        return None
+    found = inspection(version, modules=False)
+    return found if found.files else None
+
+
+def _trail(module: str) -> list[tuple[str, str]]:
+    """(what it is called, where it leads) of each module on the way."""
+    found = []
+    start = 0
+    for place, letter in enumerate([*module, "."]):
+        if letter in "./" and module:
+            found.append((module[start:place], module[:place]))
+            start = place + 1
+    return found
