@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CTE, Select, SelectBase, and_, literal_column, null, or_, select, true, union
+from sqlalchemy import CTE, Select, SelectBase, and_, func, literal_column, or_, select, union
 
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.lineage import Direction, LineageEdge
@@ -27,12 +27,12 @@ from steelyard_platform.storage.core_tables import fetch_all, keys_of, table_of
 from steelyard_platform.weights.models import ExternalSource, Relation
 from steelyard_platform.weights.models import LineageEdge as EdgeRow
 
-MAX_DEPTH = 100  # with a depth, a version can be met once at each; without, it is met once
+MAX_DEPTH = 25  # with a depth, a version is met once at each that it has; without, it is met once
 _MAX_LIMIT = 500
 _NAMED = 5  # columns that name one end of an edge
 _CURSOR = re.compile("([01])-([0-9]{1,18})")
 
-_edges, _versions = table_of(EdgeRow), table_of(Version)
+_edges, _outside, _versions = table_of(EdgeRow), table_of(ExternalSource), table_of(Version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,11 @@ def edges_around(
     parts: list[Select[Any]] = []
     if direction is not Direction.DESCENDANTS:
         above = _reached(version, Direction.ANCESTORS, readable, depth)
-        parts += [_edges_at(_edges.c.target_id, above, readable), _external_at(above)]
+        parts += [_edges_at(_edges.c.target_id, _edges.c.source_id, above, readable), _external_at(above)]
     if direction is not Direction.ANCESTORS:
-        parts.append(_edges_at(_edges.c.source_id, _reached(version, Direction.DESCENDANTS, readable, depth), readable))
-    found = union(*parts).subquery()
-    wanted = select(found).order_by(found.c.is_external, found.c.id).limit(limit + 1)
-    if cursor:
-        is_external, last = _read(cursor)
-        later = and_(found.c.is_external == is_external, found.c.id > last)
-        wanted = wanted.where(or_(found.c.is_external > is_external, later))
-    rows = fetch_all(wanted)
+        below = _reached(version, Direction.DESCENDANTS, readable, depth)
+        parts.append(_edges_at(_edges.c.source_id, _edges.c.target_id, below, readable))
+    rows = fetch_all(_with_names(_page_of(parts, cursor, limit + 1)))
     following = f"{rows[limit - 1][0]}-{rows[limit - 1][1]}" if len(rows) > limit else None
     versions: dict[str, int] = {}
     edges = [_edge(versions, *row) for row in rows[:limit]]
@@ -115,34 +110,48 @@ def _reached(version: Version, direction: Direction, readable: SelectBase, depth
     return reached.union(step)
 
 
-def _edges_at(end: Any, reached: CTE, readable: SelectBase) -> Select[Any]:
-    """The edges that end at what was reached, with both ends' names. The far end must be readable too."""
-    source, target = _Named("source"), _Named("target")
-    far = source if end is _edges.c.target_id else target
+def _edges_at(near: Any, far: Any, reached: CTE, readable: SelectBase) -> Select[Any]:
+    """The edges with one end at what was reached. Their far end must be readable too, wherever the walk stopped."""
     return (
-        select(literal_column("0").label("is_external"), _edges.c.id, _edges.c.relation, _edges.c.declared)
-        .add_columns(*source.columns, *target.columns)
-        .select_from(_edges)
-        .join(source.version, source.version.c.id == _edges.c.source_id)
-        .join(source.repository, source.repository.c.id == source.version.c.repository_id)
-        .join(source.team, source.team.c.id == source.repository.c.team_id)
-        .join(target.version, target.version.c.id == _edges.c.target_id)
-        .join(target.repository, target.repository.c.id == target.version.c.repository_id)
-        .join(target.team, target.team.c.id == target.repository.c.team_id)
-        .where(end.in_(select(reached.c.id)), far.repository.c.id.in_(readable))
+        select(literal_column("0").label("is_external"), _edges.c.id)
+        .join(_versions, _versions.c.id == far)
+        .where(near.in_(select(reached.c.id)), _versions.c.repository_id.in_(readable))
     )
 
 
 def _external_at(reached: CTE) -> Select[Any]:
-    outside, target = table_of(ExternalSource), _Named("target")
+    return select(literal_column("1"), _outside.c.id).where(_outside.c.target_id.in_(select(reached.c.id)))
+
+
+def _page_of(parts: list[Select[Any]], cursor: str | None, count: int) -> CTE:
+    """Which edges: (is_external, id), in that order."""
+    found = union(*parts).subquery()
+    wanted = select(found).order_by(found.c.is_external, found.c.id).limit(count)
+    if cursor:
+        is_external, last = _read(cursor)
+        later = and_(found.c.is_external == is_external, found.c.id > last)
+        wanted = wanted.where(or_(found.c.is_external > is_external, later))
+    return wanted.cte("page")
+
+
+def _with_names(page: CTE) -> Select[Any]:
+    """Names are looked up for one page of edges, not for all that the walk has met."""
+    source, target = _Named("source"), _Named("target")
+    is_edge = and_(page.c.is_external == 0, _edges.c.id == page.c.id)
+    is_outside = and_(page.c.is_external == 1, _outside.c.id == page.c.id)
+    words = [func.coalesce(_edges.c.relation, _outside.c.relation), _edges.c.declared, _outside.c.name]
     return (
-        select(literal_column("1"), outside.c.id, outside.c.relation, true())
-        .add_columns(outside.c.kind, outside.c.name, null(), null(), null(), *target.columns)
-        .select_from(outside)
-        .join(target.version, target.version.c.id == outside.c.target_id)
+        select(page.c.is_external, page.c.id, *words, *source.columns, *target.columns)
+        .select_from(page)
+        .outerjoin(_edges, is_edge)
+        .outerjoin(_outside, is_outside)
+        .outerjoin(source.version, source.version.c.id == _edges.c.source_id)
+        .outerjoin(source.repository, source.repository.c.id == source.version.c.repository_id)
+        .outerjoin(source.team, source.team.c.id == source.repository.c.team_id)
+        .join(target.version, target.version.c.id == func.coalesce(_edges.c.target_id, _outside.c.target_id))
         .join(target.repository, target.repository.c.id == target.version.c.repository_id)
         .join(target.team, target.team.c.id == target.repository.c.team_id)
-        .where(outside.c.target_id.in_(select(reached.c.id)))
+        .order_by(page.c.is_external, page.c.id)
     )
 
 
@@ -164,16 +173,20 @@ class _Named:
 
 
 def _edge(
-    versions: dict[str, int], is_external: int, _id: int, relation: str, declared: Any, *ends: Any
+    versions: dict[str, int], is_external: int, _id: int, relation: str, declared: Any, outside: str | None, *ends: Any
 ) -> LineageEdge:
     (*source, source_key), (*target, target_key) = ends[:_NAMED], ends[_NAMED:]
-    from_name = source[1] if is_external else reference(*source)
+    from_name = outside or reference(*source)
     to_name = reference(*target)
     versions[to_name] = target_key
-    if not is_external:
+    if outside is None:
         versions[from_name] = source_key
     return LineageEdge(
-        relation=relation, source=from_name, target=to_name, declared=bool(declared), external=bool(is_external)
+        relation=relation,
+        source=from_name,
+        target=to_name,
+        declared=bool(declared or is_external),
+        external=bool(is_external),
     )
 
 

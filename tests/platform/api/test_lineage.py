@@ -91,3 +91,31 @@ def test_the_devices_of_a_dataset(get, trained, team, owner):
     answer = get(f"/datasets/{team}/digits/versions/v1/lineage/devices").json()
     assert [(one["device"], one["version"]) for one in answer["items"]] == [("gate-1", f"{team}/reader@v2")]
     assert get(f"/models/{team}/reader/versions/v2/lineage/devices", by=make_user()).json()["items"] == []
+
+
+@pytest.mark.parametrize("relation", list(Relation))
+def test_a_job_reports_what_it_made_its_version_from(client, get, team, owner, relation):
+    from steelyard_contracts.jobs import EvaluateSpec
+    from steelyard_platform.accounts.permissions import Actor, Scope
+    from steelyard_platform.accounts.tokens import actor_for_user
+    from steelyard_platform.jobs.services import claim_job, request_job
+    from tests.support.factories import picture_dataset
+
+    picture_dataset(make_repository(team, owner, "digits", RepositoryKind.DATASET), owner)
+    reader = make_repository(team, owner, "reader")
+    for weights in (b"1", b"2"):
+        commit_files(reader, owner, {"w": weights})
+    spec = EvaluateSpec(model=f"{team}/reader@v2", dataset=f"{team}/digits")
+    job = request_job(spec=spec, actor=actor_for_user(owner))
+    claim = claim_job(job_id=job.pk, worker="w", actor=Actor(name="worker", scope=Scope.WORKER))
+    is_about_data = relation in {Relation.TRAINED_ON, Relation.EVALUATED_ON}
+    source = f"datasets:/{team}/digits@v1" if is_about_data else f"{team}/reader@v1"
+    report = {"relation": relation, "source": source, "target": f"{team}/reader@v2"}
+    headers = {"Authorization": f"Bearer {claim.token}"}
+    address = f"/api/v1/jobs/{job.pk}/lineage"
+    for _ in range(2):  # told again after a lost answer
+        assert client.post(address, report, content_type="application/json", headers=headers).status_code == 204
+    edge = get(f"/models/{team}/reader/versions/v2/lineage").json()["items"]
+    assert edge == [report | {"declared": False, "external": False}]
+    odd = report | {"relation": "deployed-to"}
+    assert client.post(address, odd, content_type="application/json", headers=headers).status_code == 400
