@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+from steelyard.model_signature import named_key
 from tests.support.model_signing import KeyPair, sign_with_theirs, verify_with_theirs
 
 pytestmark = pytest.mark.end_to_end
@@ -71,9 +72,10 @@ def test_each_fault_is_a_sentence_and_the_status_is_1(installation, pushed, pull
 def test_a_signature_is_kept_beside_the_model_and_verified_by_the_formats_own_command(
     installation, hub, pushed, pulled, tmp_path
 ):
-    (pulled / "model.sig").write_bytes(hub.signature(pushed))
-    (current,) = [key for key in hub.signing_keys() if key.state == "current"]
-    (tmp_path / "key.pub").write_text(current.pem)
+    bundle = hub.signature(pushed)
+    (pulled / "model.sig").write_bytes(bundle)
+    (signer,) = [key for key in hub.signing_keys() if key.kid == named_key(bundle)]
+    (tmp_path / "key.pub").write_text(signer.pem)
     assert verify_with_theirs(pulled, tmp_path / "key.pub", pulled / "model.sig") == ""
     assert verify(installation, pulled)[0] == 0
     assert verify(installation, pulled, "--key", tmp_path / "key.pub")[0] == 0
