@@ -111,6 +111,8 @@ class ReleaseView(BaseModel):
     version: str
     digest: str
     size: int
+    reason: str = ""
+    overridden: list[str] = Field(default_factory=list, description="What gates had said against it.")
     created_by: str
     created_at: datetime
 
@@ -138,6 +140,7 @@ class ReleaseRequest(WireModel):
     model: str = Field(description="A model reference, e.g. team/reader@production.")
     variant: str | None = Field(None, description="A variant of that version, e.g. onnx-int8.")
     reason: str = Field("", max_length=500)
+    override: bool = Field(default=False, description="Past gates that refuse: for maintainers, with a reason.")
 
 
 class RolloutRequest(WireModel):
@@ -145,3 +148,5 @@ class RolloutRequest(WireModel):
     devices: list[str] = Field(min_length=1, max_length=10_000)
     first: int = Field(1, ge=1, description="Devices in the first stage; the others wait until they are healthy.")
     max_failures: int = Field(0, ge=0, description="Failed devices after which nobody else is offered the release.")
+    override: bool = Field(default=False, description="Past gates that refuse by now: for maintainers, with a reason.")
+    reason: str = Field("", max_length=500)

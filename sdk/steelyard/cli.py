@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import wraps
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import click
 from pydantic import BaseModel, ValidationError
 
+from steelyard import cli_names, cli_promotions
 from steelyard.cli_signatures import bom, verify
 from steelyard.cli_weights import inspect
-from steelyard.client import Client, connect
+from steelyard.client import Client
 from steelyard.settings import Credentials, find_credentials, keep_credentials
-from steelyard_contracts.errors import SteelyardError
+from steelyard.terminal import fail as _fail
+from steelyard.terminal import show as _show
+from steelyard.terminal import show_verdicts
+from steelyard.terminal import table as _table
+from steelyard.terminal import with_client as _with_client
+from steelyard_contracts.errors import GateRefusedError, SteelyardError
 from steelyard_contracts.fleet import RolloutState, RolloutView
 from steelyard_contracts.jobs import JobState, JobView, VariantKind
 from steelyard_contracts.lineage import Direction
+from steelyard_contracts.promotions import GateVerdict
 from steelyard_contracts.refs import RepositoryKind, parse_ref
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _SORTS = ["updated", "created", "name", "size", "downloads", "metric"]
 
@@ -36,6 +39,10 @@ class _Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except GateRefusedError as error:
+            click.echo("What the gates say:", err=True)
+            show_verdicts(map(GateVerdict.model_validate, error.details.get("verdicts", [])), err=True)
+            _fail("refused", str(error))
         except SteelyardError as error:
             _fail("error", str(error))
         except OSError as error:
@@ -45,24 +52,14 @@ class _Commands(click.Group):
             _fail("error", faults)
 
 
-def _fail(what: str, sentence: str) -> NoReturn:
-    """One sentence on stderr."""
-    click.echo(f"{click.style(f'{what}:', fg='red', bold=True)} {sentence}", err=True)
-    sys.exit(1)
-
-
-def _with_client(command: Callable[..., None]) -> Callable[..., None]:
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        command(connect(), *args, **kwargs)
-
-    return wrapped
-
-
 @click.group(cls=_Commands)
 @click.version_option(package_name="steelyard")
 def main() -> None:
     """Steelyard: datasets and weights under version control, from training to devices."""
+
+
+cli_names.add_to(main)
+cli_promotions.add_to(main)
 
 
 @main.command()
@@ -297,17 +294,6 @@ def cancel_job(client: Client, job: str) -> None:
     click.echo("The job is cancelled." if view.state.is_final else "The job stops at its worker's next heartbeat.")
 
 
-@main.command()
-@click.argument("ref")
-@click.argument("alias")
-@click.option("--reason", default="")
-@_with_client
-def promote(client: Client, ref: str, alias: str, reason: str) -> None:
-    """Move ALIAS to the version REF, if its gates allow it."""
-    moved = client.promote(ref, alias, reason=reason)
-    click.echo(f"{moved.name} is now {moved.version}.")
-
-
 @main.group()
 def gates() -> None:
     """Rules that versions must meet before an alias may name them, or they are released."""
@@ -332,6 +318,28 @@ def list_gates(client: Client, ref: str) -> None:
         click.echo(f"{gate.id}: {gate.rule} (for {gate.applies_to})")
 
 
+@gates.command("remove")
+@click.argument("ref")
+@click.argument("gate", type=int)
+@_with_client
+def remove_gate(client: Client, ref: str, gate: int) -> None:
+    """Remove the gate with the number GATE from the model REF."""
+    client.remove_gate(ref, gate)
+    click.echo(f"Gate {gate} is removed.")
+
+
+@gates.command("check")
+@click.argument("ref")
+@click.option("--for", "applies_to", default="*", help="An alias, 'release', or '*' for the rules of all.")
+@_with_client
+def check_gates(client: Client, ref: str, applies_to: str) -> None:
+    """What each gate says of the version REF now; the status is 1 when one refuses."""
+    verdicts = client.verdicts(ref, applies_to)
+    show_verdicts(verdicts)
+    if not all(verdict.passed for verdict in verdicts):
+        sys.exit(1)
+
+
 @main.command()
 @click.argument("model")
 @click.option("--variant", help="A variant of that version, e.g. onnx-int8.")
@@ -339,6 +347,7 @@ def list_gates(client: Client, ref: str) -> None:
 @click.option("--first", type=int, default=1, help="Devices in the first stage.")
 @click.option("--max-failures", type=int, default=0)
 @click.option("--reason", default="")
+@click.option("--override", is_flag=True, help="Past gates that refuse; for maintainers, with --reason.")
 @_with_client
 def release(
     client: Client,
@@ -348,10 +357,14 @@ def release(
     first: int,
     max_failures: int,
     reason: str,
+    *,
+    override: bool,
 ) -> None:
     """Sign MODEL for devices and, with --to, roll it out to them."""
-    made = client.release(model, variant=variant, reason=reason)
+    made = client.release(model, variant=variant, reason=reason, override=override)
     click.echo(f"Release {made.digest[:12]}: {made.repository}@{made.version}, {_size(made.size)}")
+    for said in made.overridden:
+        click.echo(f"  overridden: {said}")
     if not devices:
         return
     rollout = client.roll_out(made.id, list(devices), first=first, max_failures=max_failures)
@@ -458,19 +471,6 @@ def _result(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
     return str(value)
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
-    # Imported where it is used: most commands print a line, and start faster without.
-    from rich.table import Table
-
-    return Table(*columns, title=title)
-
-
-def _show(table: Table) -> None:
-    from rich.console import Console
-
-    Console(markup=False).print(table)  # what the server or a user wrote is never read as markup
 
 
 def _show_rollout(rollout: RolloutView) -> None:

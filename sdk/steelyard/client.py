@@ -28,6 +28,16 @@ from steelyard_contracts.jobs import (
     TrainSpec,
 )
 from steelyard_contracts.lineage import Deployment, Direction, LineageEdge
+from steelyard_contracts.promotions import (
+    CarryOutRequest,
+    GateVerdict,
+    PromotionChange,
+    PromotionDetail,
+    PromotionRemark,
+    PromotionRequest,
+    PromotionState,
+    PromotionView,
+)
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
 from steelyard_contracts.weights import InspectionState, InspectionView, TensorInFile
 
@@ -60,6 +70,26 @@ class Repository(BaseModel):
     size: int = 0
     downloads: int = 0
     measures: dict[str, float] = {}
+
+
+class AliasMove(BaseModel):
+    """`to_version` is None where the alias was deleted; `overridden`: what gates had said against it."""
+
+    alias: str
+    from_version: str | None
+    to_version: str | None
+    actor: str
+    reason: str
+    at: datetime
+    verdicts: list[GateVerdict] = []
+    overridden: list[str] = []
+    promotion: int | None = None
+
+
+class Tag(BaseModel):
+    name: str
+    version: str
+    message: str
 
 
 class Evaluation(BaseModel):
@@ -285,14 +315,46 @@ class Client:
 
     # --- names and gates ---------------------------------------------------------------------
 
-    def promote(self, ref: str | Ref, alias: str, *, reason: str = "") -> Alias:
-        """Moves `alias` to the version. Raises: GateRefusedError, which says what was measured and what is asked."""
+    def promote(self, ref: str | Ref, alias: str, *, reason: str = "", override: bool = False) -> Alias:
+        """Moves `alias` to the version; a maintainer may override its gates, with a reason.
+
+        Raises: GateRefusedError, which says what was measured and what is asked.
+        """
         one = _ref(ref)
-        body = {"revision": one.revision_or_default, "reason": reason}
+        body = {"revision": one.revision_or_default, "reason": reason, "override": override}
         return Alias.model_validate(self.transport.call("PUT", f"{_home(one)}/aliases/{_segment(alias)}", body=body))
 
     def aliases(self, ref: str | Ref) -> list[Alias]:
         return [Alias.model_validate(item) for item in self.transport.call("GET", f"{_home(_ref(ref))}/aliases")]
+
+    def alias_history(self, ref: str | Ref, alias: str | None = None) -> Iterator[AliasMove]:
+        """Who moved which alias, when, from where to where and why: newest first, of all aliases or one."""
+        return (
+            AliasMove.model_validate(item) for item in self._pages(f"{_home(_ref(ref))}/alias-history", alias=alias)
+        )
+
+    def protect_alias(self, ref: str | Ref, alias: str, *, protected: bool = True) -> None:
+        """Only maintainers may move or delete a protected alias."""
+        path = f"{_home(_ref(ref))}/aliases/{_segment(alias)}"
+        self.transport.call("PATCH", path, body={"protected": protected})
+
+    def delete_alias(self, ref: str | Ref, alias: str, *, reason: str = "") -> None:
+        """Its history stays."""
+        path, query = f"{_home(_ref(ref))}/aliases/{_segment(alias)}", {"reason": reason}
+        self.transport.call("DELETE", path, query=query, repeatable=False)
+
+    def tags(self, ref: str | Ref) -> Iterator[Tag]:
+        """Newest first."""
+        return (Tag.model_validate(item) for item in self._pages(f"{_home(_ref(ref))}/tags"))
+
+    def tag(self, ref: str | Ref, name: str, *, message: str = "") -> Tag:
+        """A name for the version that stays where it is."""
+        one = _ref(ref)
+        body = {"name": name, "revision": one.revision_or_default, "message": message}
+        return self.transport.post(Tag, f"{_home(one)}/tags", body, repeatable=False)
+
+    def delete_tag(self, ref: str | Ref, name: str) -> None:
+        self.transport.call("DELETE", f"{_home(_ref(ref))}/tags/{_segment(name)}", repeatable=False)
 
     def add_gate(self, ref: str | Ref, rule: str, *, applies_to: str = "*") -> Gate:
         """A rule such as `accuracy >= 0.95 on team/data@v1` that guards an alias, `release`, or all (`*`)."""
@@ -301,18 +363,77 @@ class Client:
     def gates(self, ref: str | Ref) -> list[Gate]:
         return [Gate.model_validate(item) for item in self.transport.call("GET", f"{_home(_ref(ref))}/gates")]
 
+    def remove_gate(self, ref: str | Ref, gate: int) -> None:
+        self.transport.call("DELETE", f"{_home(_ref(ref))}/gates/{gate}", repeatable=False)
+
+    def verdicts(self, ref: str | Ref, applies_to: str = "*") -> list[GateVerdict]:
+        """What each gate of an alias (or `release`, or all) says of the version now."""
+        one = _ref(ref)
+        path = f"{_home(one)}/versions/{_segment(one.revision_or_default)}/verdicts"
+        found = self.transport.call("GET", path, query={"applies_to": applies_to})
+        return [GateVerdict.model_validate(item) for item in found]
+
+    # --- requests for promotion --------------------------------------------------------------
+
+    def request_promotion(self, ref: str | Ref, target: str, *, words: str = "") -> PromotionDetail:
+        """Asks that the alias `target` be moved to the version, or, with `release`, that it go to devices."""
+        one = _ref(ref)
+        body = PromotionRequest(revision=one.revision_or_default, target=target, words=words)
+        return self.transport.post(PromotionDetail, f"{_home(one)}/promotions", body, repeatable=False)
+
+    def promotions(self, ref: str | Ref, *, state: PromotionState | None = None) -> Iterator[PromotionView]:
+        """Newest first."""
+        query = {"state": str(state) if state else None}
+        return (PromotionView.model_validate(item) for item in self._pages(f"{_home(_ref(ref))}/promotions", **query))
+
+    def promotion(self, ref: str | Ref, number: int) -> PromotionDetail:
+        """With what was said, and what the gates say now."""
+        return self.transport.get(PromotionDetail, f"{_home(_ref(ref))}/promotions/{number}")
+
+    def change_promotion(
+        self, ref: str | Ref, number: int, *, revision: str | None = None, target: str | None = None, words: str = ""
+    ) -> PromotionDetail:
+        """Another version or another name; approvals until now were of something else."""
+        body = PromotionChange(revision=revision, target=target, words=words)
+        path = f"{_home(_ref(ref))}/promotions/{number}"
+        return PromotionDetail.model_validate(self.transport.call("PATCH", path, body=body.model_dump()))
+
+    def comment_on_promotion(self, ref: str | Ref, number: int, words: str) -> PromotionDetail:
+        return self._remark(ref, number, "comments", words)
+
+    def approve(self, ref: str | Ref, number: int, *, words: str = "") -> PromotionDetail:
+        """A revision in `ref` says what was looked at: something else that is asked for by now is not approved."""
+        return self._remark(ref, number, "approve", words)
+
+    def reject(self, ref: str | Ref, number: int, *, words: str = "") -> PromotionDetail:
+        return self._remark(ref, number, "reject", words)
+
+    def withdraw_promotion(self, ref: str | Ref, number: int, *, words: str = "") -> PromotionDetail:
+        return self._remark(ref, number, "withdraw", words)
+
+    def carry_out(self, ref: str | Ref, number: int, *, reason: str = "", override: bool = False) -> PromotionDetail:
+        """Moves the alias, if every gate allows it. Raises: GateRefusedError."""
+        body = CarryOutRequest(reason=reason, override=override)
+        path = f"{_home(_ref(ref))}/promotions/{number}/carry-out"
+        return self.transport.post(PromotionDetail, path, body, repeatable=False)
+
+    def _remark(self, ref: str | Ref, number: int, verb: str, words: str) -> PromotionDetail:
+        one = _ref(ref)
+        body, path = PromotionRemark(words=words, revision=one.revision), f"{_home(one)}/promotions/{number}/{verb}"
+        return self.transport.post(PromotionDetail, path, body, repeatable=False)
+
     # --- jobs --------------------------------------------------------------------------------
 
     def train(self, **fields: Any) -> JobView:
         """Queues a training; the fields are those of `TrainSpec`."""
-        return self.submit(TrainSpec.model_validate(fields))
+        return self.submit(TrainSpec.model_validate(_texts(fields)))
 
-    def evaluate(self, model: str, dataset: str) -> JobView:
-        return self.submit(EvaluateSpec(model=model, dataset=dataset))
+    def evaluate(self, model: str | Ref, dataset: str | Ref) -> JobView:
+        return self.submit(EvaluateSpec(model=str(model), dataset=str(dataset)))
 
     def optimise(self, **fields: Any) -> JobView:
         """Queues an optimisation; the fields are those of `OptimiseSpec`."""
-        return self.submit(OptimiseSpec.model_validate(fields))
+        return self.submit(OptimiseSpec.model_validate(_texts(fields)))
 
     def submit(self, spec: JobSpec) -> JobView:
         return self.transport.post(JobView, f"{_API}/jobs", JobRequest(spec=spec))
@@ -362,13 +483,31 @@ class Client:
     def revoke_device(self, team: str, name: str) -> DeviceView:
         return self.transport.post(DeviceView, f"{_API}/teams/{team}/devices/{name}/revoke", {})
 
-    def release(self, model: str, *, variant: str | None = None, reason: str = "") -> ReleaseView:
-        """Signs a version, or a variant of it, for devices."""
-        body = ReleaseRequest(model=model, variant=variant, reason=reason)
+    def release(
+        self, model: str | Ref, *, variant: str | None = None, reason: str = "", override: bool = False
+    ) -> ReleaseView:
+        """Signs a version, or a variant of it, for devices; a maintainer may override its gates, with a reason."""
+        body = ReleaseRequest(model=str(model), variant=variant, reason=reason, override=override)
         return self.transport.post(ReleaseView, f"{_API}/releases", body)
 
-    def roll_out(self, release: UUID, devices: list[str], *, first: int = 1, max_failures: int = 0) -> RolloutView:
-        body = RolloutRequest(release=release, devices=devices, first=first, max_failures=max_failures)
+    def roll_out(
+        self,
+        release: UUID,
+        devices: list[str],
+        *,
+        first: int = 1,
+        max_failures: int = 0,
+        reason: str = "",
+        override: bool = False,
+    ) -> RolloutView:
+        body = RolloutRequest(
+            release=release,
+            devices=devices,
+            first=first,
+            max_failures=max_failures,
+            reason=reason,
+            override=override,
+        )
         return self.transport.post(RolloutView, f"{_API}/rollouts", body)
 
     def rollout(self, rollout: UUID | str) -> RolloutView:
@@ -401,6 +540,11 @@ class Client:
 
 def _ref(ref: str | Ref) -> Ref:
     return parse_ref(ref) if isinstance(ref, str) else ref
+
+
+def _texts(fields: dict[str, Any]) -> dict[str, Any]:
+    """A job's fields, with its references as they are written."""
+    return {name: str(value) if isinstance(value, Ref) else value for name, value in fields.items()}
 
 
 def _segment(name: str) -> str:

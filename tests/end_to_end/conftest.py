@@ -1,12 +1,18 @@
-"""The SDK and pictures for end-to-end tests."""
+"""The SDK, pictures, and installations of their own for end-to-end tests."""
 
 from __future__ import annotations
 
+import os
+import time
+
 import numpy as np
+import psycopg
 import pytest
 from PIL import Image
 
 import steelyard
+from tests.support import services
+from tests.support.installations import RunningInstallation
 
 
 @pytest.fixture
@@ -52,3 +58,22 @@ SMALL = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
 def quick():
     """Fields of a training that takes a moment."""
     return {"architecture": SMALL, "image_size": 16, "epochs": 2, "batch_size": 8}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service("postgresql"))])
+def racing(request, tmp_path):
+    """An installation of the test's own, on each database."""
+    if request.param == "sqlite":
+        running = RunningInstallation(tmp_path / "hub")
+        running.start("--without-compute")
+        yield running
+        running.stop()
+        return
+    name = f"steelyard_race_{os.getpid()}_{time.time_ns()}"
+    with psycopg.connect(f"{services.POSTGRESQL}/postgres", autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        running = RunningInstallation(tmp_path / "hub", {"STEELYARD_DATABASE_URL": f"{services.POSTGRESQL}/{name}"})
+        running.start("--without-compute")
+        yield running
+        running.stop()
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

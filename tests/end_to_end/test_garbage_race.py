@@ -7,11 +7,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
-
-from tests.support import services
-from tests.support.installations import RunningInstallation
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
 
@@ -48,24 +44,6 @@ while not done.exists():
     time.sleep(0.2)
 print(rounds)
 """
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service("postgresql"))])
-def racing(request, tmp_path):
-    if request.param == "sqlite":
-        running = RunningInstallation(tmp_path / "hub")
-        running.start("--without-compute")
-        yield running
-        running.stop()
-        return
-    name = f"steelyard_race_{os.getpid()}_{time.time_ns()}"
-    with psycopg.connect(f"{services.POSTGRESQL}/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        running = RunningInstallation(tmp_path / "hub", {"STEELYARD_DATABASE_URL": f"{services.POSTGRESQL}/{name}"})
-        running.start("--without-compute")
-        yield running
-        running.stop()
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def test_no_visible_file_ever_loses_a_chunk(racing, tmp_path):

@@ -17,6 +17,8 @@ from steelyard_platform.api import (
     inspections,
     jobs,
     lineage,
+    names,
+    promotions,
     repositories,
     signatures,
     workers,
@@ -37,6 +39,8 @@ api.add_router("", fleet.router)
 # Last: their addresses begin with a parameter.
 api.add_router("", lineage.router)
 api.add_router("", signatures.router)
+api.add_router("", names.router)
+api.add_router("", promotions.router)
 api.add_router("", repositories.router)
 device_api.add_router("", device.router)
 

@@ -80,7 +80,9 @@ def add_release(request: HttpRequest, body: ReleaseRequest) -> Status[ReleaseVie
     if snapshot.version is None:
         raise RevisionNotFoundError(f"{body.model} is empty.", revision=body.model)
     snapshot.version.repository = snapshot.repository
-    release = services.create_release(version=snapshot.version, variant=body.variant, reason=body.reason, actor=actor)
+    release = services.create_release(
+        version=snapshot.version, variant=body.variant, reason=body.reason, override=body.override, actor=actor
+    )
     return Status(201, services.release_view(release))
 
 

@@ -9,8 +9,8 @@ from ninja import Router
 
 from steelyard_contracts.lineage import Deployment, Direction, LineageEdge
 from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.api.lookups import Kind, version_at
 from steelyard_platform.api.paging import Page
-from steelyard_platform.api.repositories import Kind, version_at
 from steelyard_platform.fleet.lineage import deployments_of
 from steelyard_platform.repos.paging import DEFAULT_LIMIT
 from steelyard_platform.weights.lineage import edges_around

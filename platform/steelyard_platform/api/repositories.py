@@ -6,24 +6,26 @@ Files travel by the Hub's protocol (`steelyard_platform.hub`), not here.
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema, Status
 
-from steelyard_contracts.errors import RevisionNotFoundError
-from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
+from steelyard_contracts.promotions import GateVerdict
+from steelyard_contracts.refs import DEFAULT_REVISION
 from steelyard_platform.accounts.authentication import api_actor
-from steelyard_platform.accounts.permissions import Action, Actor
+from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.accounts.services import team_named
+from steelyard_platform.api.lookups import Kind
+from steelyard_platform.api.lookups import repository_at as _find
+from steelyard_platform.api.lookups import version_in as _resolve
 from steelyard_platform.api.paging import Page
 from steelyard_platform.datasets.services import summary_of
-from steelyard_platform.repos import addresses, services  # noqa: F401 - addresses registers the converter
-from steelyard_platform.repos.models import Alias, AliasMove, Branch, Repository, Version
+from steelyard_platform.repos import services
+from steelyard_platform.repos.models import Branch, Repository, Version
 from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
-from steelyard_platform.repos.queries import find_repository, visible_repositories
+from steelyard_platform.repos.queries import visible_repositories
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.repos.usage import usage_of
 from steelyard_platform.weights import services as weights
@@ -32,7 +34,6 @@ from steelyard_platform.weights.search import find
 from steelyard_platform.weights.search_syntax import Search, Sort, parse_search
 from steelyard_platform.weights.services import (
     add_gate,
-    promote_version,
     remove_gate,
     verdicts_for,
     visible_evaluations,
@@ -41,17 +42,6 @@ from steelyard_platform.weights.services import (
 
 router = Router(tags=["repositories"])
 _EDGES = 500
-
-
-class Kind(StrEnum):
-    """The word in the address."""
-
-    MODELS = "models"
-    DATASETS = "datasets"
-
-    @property
-    def kind(self) -> RepositoryKind:
-        return RepositoryKind(self.removesuffix("s"))
 
 
 class RepositoryView(Schema):
@@ -145,31 +135,6 @@ class VersionDetail(VersionView):
     splits: dict[str, dict[str, int]] | None = Field(description="Images by split and label, for a dataset.")
 
 
-class AliasView(Schema):
-    name: str
-    version: str
-    protected: bool
-
-
-class AliasRequest(Schema):
-    revision: str
-    reason: str = Field("", max_length=500)
-
-
-class ProtectRequest(Schema):
-    protected: bool
-
-
-class AliasMoveView(Schema):
-    alias: str
-    from_version: str | None
-    to_version: str | None
-    actor: str
-    reason: str
-    at: datetime
-    verdicts: list[dict[str, Any]]
-
-
 class GateView(Schema):
     id: int
     rule: str
@@ -179,13 +144,6 @@ class GateView(Schema):
 class GateRequest(Schema):
     rule: str = Field(max_length=300)
     applies_to: str = GateRule.ANY
-
-
-class VerdictView(Schema):
-    rule: str
-    passed: bool
-    measured: float | None
-    sentence: str
 
 
 class BranchRequest(Schema):
@@ -309,59 +267,6 @@ def add_branch(
     return Status(201, body)
 
 
-@router.get("/{kind}/{namespace}/{name}/aliases", response=list[AliasView])
-def list_aliases(request: HttpRequest, kind: Kind, namespace: str, name: str) -> list[AliasView]:
-    rows = Alias.objects.filter(repository=_find(request, kind, namespace, name)).select_related("version")
-    return [
-        AliasView(name=row.name, version=row.version.label, protected=row.is_protected) for row in rows.order_by("name")
-    ]
-
-
-@router.put("/{kind}/{namespace}/{name}/aliases/{segment:alias}", response=AliasView)
-def put_alias(request: HttpRequest, kind: Kind, namespace: str, name: str, alias: str, body: AliasRequest) -> AliasView:
-    """Moves the alias if every gate allows it; the refusal says which did not."""
-    version = _resolve(_find(request, kind, namespace, name), body.revision)
-    moved = promote_version(version=version, alias=alias, reason=body.reason, actor=api_actor(request))
-    return AliasView(name=moved.name, version=version.label, protected=moved.is_protected)
-
-
-@router.patch("/{kind}/{namespace}/{name}/aliases/{segment:alias}", response=ProtectRequest)
-def protect_alias(
-    request: HttpRequest, kind: Kind, namespace: str, name: str, alias: str, body: ProtectRequest
-) -> ProtectRequest:
-    """Only maintainers may move a protected alias."""
-    repository = _find(request, kind, namespace, name)
-    services.protect_alias(repository=repository, name=alias, protected=body.protected, actor=api_actor(request))
-    return body
-
-
-@router.get("/{kind}/{namespace}/{name}/alias-history", response=Page[AliasMoveView])
-def list_alias_moves(
-    request: HttpRequest,
-    kind: Kind,
-    namespace: str,
-    name: str,
-    cursor: str | None = None,
-    limit: int = DEFAULT_LIMIT,
-) -> dict[str, Any]:
-    repository = _find(request, kind, namespace, name)
-    rows = AliasMove.objects.filter(repository=repository).select_related("from_version", "to_version")
-    items, following = page_of(rows, field="at", cursor=cursor, limit=limit)
-    views = [
-        AliasMoveView(
-            alias=item.alias,
-            from_version=item.from_version.label if item.from_version else None,
-            to_version=item.to_version.label if item.to_version else None,
-            actor=item.actor,
-            reason=item.reason,
-            at=item.at,
-            verdicts=item.verdicts,
-        )
-        for item in items
-    ]
-    return {"items": views, "next": following}
-
-
 @router.get("/{kind}/{namespace}/{name}/gates", response=list[GateView])
 def list_gates(request: HttpRequest, kind: Kind, namespace: str, name: str) -> list[GateView]:
     return [
@@ -383,30 +288,13 @@ def delete_gate(request: HttpRequest, kind: Kind, namespace: str, name: str, gat
     return Status(204, None)
 
 
-@router.get("/{kind}/{namespace}/{name}/versions/{segment:revision}/verdicts", response=list[VerdictView])
+@router.get("/{kind}/{namespace}/{name}/versions/{segment:revision}/verdicts", response=list[GateVerdict])
 def list_verdicts(
     request: HttpRequest, kind: Kind, namespace: str, name: str, revision: str, applies_to: str = GateRule.ANY
 ) -> list[dict[str, object]]:
     """What each gate would say of the version now."""
     version = _resolve(_find(request, kind, namespace, name), revision)
     return [verdict.as_record() for verdict in verdicts_for(version, applies_to)]
-
-
-def version_at(request: HttpRequest, kind: Kind, namespace: str, name: str, revision: str) -> Version:
-    """With its repository and that one's team. Raises: RepositoryNotFoundError, RevisionNotFoundError."""
-    return _resolve(_find(request, kind, namespace, name), revision)
-
-
-def _find(request: HttpRequest, kind: Kind, namespace: str, name: str) -> Repository:
-    return find_repository(api_actor(request), kind.kind, f"{namespace}/{name}", Action.SEE)
-
-
-def _resolve(repository: Repository, revision: str) -> Version:
-    version = resolve(repository, revision).version
-    if version is None:
-        raise RevisionNotFoundError(f"{repository.full_name} is empty.", revision=revision)
-    version.repository = repository
-    return version
 
 
 def _repository(repository: Repository, measures: dict[str, float] | None = None) -> RepositoryView:

@@ -13,7 +13,7 @@ from steelyard_contracts.errors import RevisionNotFoundError, SteelyardError, bo
 from steelyard_contracts.refs import Ref
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Action
-from steelyard_platform.api.repositories import Kind
+from steelyard_platform.api.lookups import Kind
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.queries import find_version
 from steelyard_platform.weights.bom import bom_of

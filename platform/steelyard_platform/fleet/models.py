@@ -41,6 +41,7 @@ class Release(models.Model):
     envelope = models.JSONField()
     size = models.PositiveBigIntegerField()
     reason = models.CharField(max_length=500, blank=True)
+    verdicts = models.JSONField(default=list)  # what the gates had said
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -49,6 +50,11 @@ class Release(models.Model):
 
     def __str__(self) -> str:
         return self.digest[:12]
+
+    @property
+    def overridden(self) -> dict[str, str]:
+        """The rules that refused it, and what each had said, when it was released all the same."""
+        return {verdict["rule"]: verdict["sentence"] for verdict in self.verdicts if not verdict["passed"]}
 
 
 class Rollout(models.Model):

@@ -52,8 +52,11 @@ from steelyard_platform.fleet.plan import ALLOWED_REPORTS, Step, next_step
 from steelyard_platform.fleet.signatures import public_key_pem, sign_manifest, trusted_envelope
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.models import Branch, Entry, Version
+from steelyard_platform.repos.services import tidy_reason
+from steelyard_platform.weights.approvals import settle
+from steelyard_platform.weights.gates import Verdict
 from steelyard_platform.weights.models import GateRule
-from steelyard_platform.weights.services import refuse_unless_passed, verdicts_for
+from steelyard_platform.weights.services import gated, pass_gates, refuse_unless_passed, verdicts_for
 
 _ENROLMENT = timedelta(days=7)
 _INFO_ITEMS = 20
@@ -148,41 +151,53 @@ def find_device(team: Team, name: str, actor: Actor) -> Device:
 # --- releases ----------------------------------------------------------------------------------
 
 
-def create_release(*, version: Version, variant: str | None, reason: str, actor: Actor) -> Release:
+def create_release(
+    *, version: Version, variant: str | None, reason: str, actor: Actor, override: bool = False
+) -> Release:
     """Signs a version for devices; releasing the same bytes again returns the same release.
 
     Raises: ForbiddenError, GateRefusedError, NotFoundError for a missing variant, InvalidInputError for a version
-        that no device could run.
+        that no device could run, or an override without a reason.
     """
     demand(actor, Action.OPERATE_FLEET, version.repository.team.resource)
     if variant:
         version = variant_of(version, variant)
-    refuse_unless_passed(
-        f"{version.repository.full_name}@{version.label} cannot be released", verdicts_for(version, GateRule.RELEASE),
-        version, actor,
-    )  # fmt: skip
-    manifest = _manifest_of(version)
+    with gated(version.repository, actor):
+        verdicts = pass_gates(
+            f"{version.repository.full_name}@{version.label} cannot be released",
+            version,
+            GateRule.RELEASE,
+            override=override,
+            reason=reason,
+            actor=actor,
+        )
+        release = _signed(version, verdicts, reason, actor)
+        settle(version, GateRule.RELEASE, move=None, actor=actor)
+    return release
+
+
+def _signed(version: Version, verdicts: list[Verdict], reason: str, actor: Actor) -> Release:
+    """The release of these bytes: the one that there is, with what was overridden now, or a new one."""
+    manifest, records = _manifest_of(version), [verdict.as_record() for verdict in verdicts]
     team = version.repository.team
     known = Release.objects.filter(team=team, digest=manifest.digest).first()
     if known is not None:
+        if not all(verdict.passed for verdict in verdicts):
+            known.verdicts, known.reason = records, tidy_reason(reason)
+            known.save(update_fields=["verdicts", "reason"])
         return known
-    with transaction.atomic():
-        release = Release.objects.create(
-            team=team,
-            version=version,
-            digest=manifest.digest,
-            envelope=sign_manifest(manifest).model_dump(),
-            size=manifest.size,
-            reason=reason,
-            created_by=actor.name,
-        )
-        audit.record(
-            actor,
-            "create release",
-            version.repository.full_name,
-            version=version.label,
-            digest=manifest.digest,
-        )
+    release = Release.objects.create(
+        team=team,
+        version=version,
+        digest=manifest.digest,
+        envelope=sign_manifest(manifest).model_dump(),
+        size=manifest.size,
+        reason=tidy_reason(reason),
+        verdicts=records,
+        created_by=actor.name,
+    )
+    target = version.repository.full_name
+    audit.record(actor, "create release", target, version=version.label, digest=manifest.digest)
     return release
 
 
@@ -240,29 +255,49 @@ def release_file(release_id: UUID, path: str, actor: Actor) -> Entry:
 # --- rollouts ----------------------------------------------------------------------------------
 
 
-@transaction.atomic
 def start_rollout(*, request: RolloutRequest, actor: Actor) -> Rollout:
-    """Offers the release to the first devices. Raises: ForbiddenError, NotFoundError, ConflictError."""
-    release = Release.objects.select_related("team").filter(pk=request.release).first()
+    """Offers the release to the first devices, if it may still be released.
+
+    Raises: ForbiddenError, NotFoundError, ConflictError; GateRefusedError when a gate refuses by now what it let pass,
+        or nobody asked it, when the release was made.
+    """
+    releases = Release.objects.select_related("team", "version__repository__team", "version__branch")
+    release = releases.filter(pk=request.release).first()
     if release is None:
         raise NotFoundError(f"There is no release {request.release}.")
     demand(actor, Action.OPERATE_FLEET, release.team.resource)
-    devices = _accepted_devices(release.team, request.devices)
-    _check_free(devices)
-    rollout = Rollout.objects.create(
-        team=release.team, release=release, max_failures=request.max_failures, created_by=actor.name
-    )
-    Install.objects.bulk_create(
-        Install(
-            rollout=rollout,
-            device=device,
-            stage=0 if position < request.first else 1,
-            state=InstallState.OFFERED if position < request.first else InstallState.WAITING,
+    with gated(release.version.repository, actor):
+        _check_still_released(release, request, actor)
+        devices = _accepted_devices(release.team, request.devices)
+        _check_free(devices)
+        rollout = Rollout.objects.create(
+            team=release.team, release=release, max_failures=request.max_failures, created_by=actor.name
         )
-        for position, device in enumerate(devices)
-    )
-    audit.record(actor, "start rollout", release.team.name, release=release.digest, devices=request.devices[:100])
+        Install.objects.bulk_create(
+            Install(
+                rollout=rollout,
+                device=device,
+                stage=0 if position < request.first else 1,
+                state=InstallState.OFFERED if position < request.first else InstallState.WAITING,
+            )
+            for position, device in enumerate(devices)
+        )
+        audit.record(actor, "start rollout", release.team.name, release=release.digest, devices=request.devices[:100])
     return rollout
+
+
+def _check_still_released(release: Release, request: RolloutRequest, actor: Actor) -> None:
+    """What was overridden when the release was made stays so. Raises: as `pass_gates`."""
+    version, forgiven = release.version, set(release.overridden)
+    verdicts = [one for one in verdicts_for(version, GateRule.RELEASE) if one.rule not in forgiven]
+    refuse_unless_passed(
+        f"{version.repository.full_name}@{version.label} cannot be rolled out",
+        verdicts,
+        version,
+        override=request.override,
+        reason=request.reason,
+        actor=actor,
+    )
 
 
 def _accepted_devices(team: Team, names: list[str]) -> list[Device]:
@@ -422,6 +457,8 @@ def release_view(release: Release) -> ReleaseView:
         version=release.version.label,
         digest=release.digest,
         size=release.size,
+        reason=release.reason,
+        overridden=list(release.overridden.values()),
         created_by=release.created_by,
         created_at=release.created_at,
     )

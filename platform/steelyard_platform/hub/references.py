@@ -1,4 +1,4 @@
-"""Branches and tags."""
+"""Branches and tags; aliases are listed among the tags, which is what a client may use them as."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.hub.http import flag, hub_view, json_body, text_field
 from steelyard_platform.repos import services
-from steelyard_platform.repos.models import Branch, Tag
+from steelyard_platform.repos.models import Alias, Branch, Tag
 from steelyard_platform.repos.proposals import PREFIX
 from steelyard_platform.repos.queries import find_repository
-from steelyard_platform.repos.revisions import resolve, root_id, tip_of
+from steelyard_platform.repos.revisions import ALIAS_PREFIX, resolve, root_id, tip_of
 
 
 @hub_view("GET")
@@ -20,6 +20,7 @@ def list_refs(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
     repository = find_repository(api_actor(request), kind, f"{namespace}/{name}", Action.SEE)
     branches = Branch.objects.filter(repository=repository).select_related("head", "base").order_by("pk")
     tags = Tag.objects.filter(repository=repository).select_related("version").order_by("name")
+    aliases = Alias.objects.filter(repository=repository).select_related("version").order_by("name")
     record = {
         "branches": [
             {
@@ -32,7 +33,9 @@ def list_refs(request: HttpRequest, kind: RepositoryKind, namespace: str, name: 
         ],
         "converts": [],
         "tags": [
-            {"name": tag.name, "ref": f"refs/tags/{tag.name}", "targetCommit": tag.version.commit_id} for tag in tags
+            {"name": one.name, "ref": f"{prefix}{one.name}", "targetCommit": one.version.commit_id}
+            for prefix, names in (("refs/tags/", tags), (ALIAS_PREFIX, aliases))
+            for one in names
         ],
     }
     if flag(request, "include_prs"):

@@ -18,7 +18,7 @@ from steelyard_platform.jobs.models import Job
 from steelyard_platform.pages.rendering import page
 from steelyard_platform.pages.weights import inside_of
 from steelyard_platform.repos import tree
-from steelyard_platform.repos.models import AliasMove, Branch, Repository, Version
+from steelyard_platform.repos.models import Branch, Repository, Version
 from steelyard_platform.repos.proposals import PREFIX
 from steelyard_platform.repos.queries import find_repository, is_allowed
 from steelyard_platform.repos.revisions import resolve
@@ -73,9 +73,6 @@ def versions(request: HttpRequest, kind: str, namespace: str, name: str) -> Http
     context = repository_context(request, repository, "versions") | {
         "versions": [(version, measures.get(version.pk)) for version in found[:_PAGE]],
         "has_more": len(found) > _PAGE,
-        "moves": AliasMove.objects.filter(repository=repository)
-        .select_related("from_version", "to_version")
-        .order_by("-at")[:20],
     }
     return render(request, "repository/versions.html", context)
 
@@ -102,6 +99,8 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
         "inspection": inside_of(found, actor),
         "may_promote": may(actor, Action.WRITE, repository.resource),
         "may_delete": may(actor, Action.MANAGE, repository.resource),
+        "may_override": may(actor, Action.MANAGE, repository.resource),
+        "may_ask": repository.team_id in actor.roles,
     }
     return render(request, "repository/version.html", context)
 
@@ -133,7 +132,8 @@ def promote(request: HttpRequest, kind: str, namespace: str, name: str, revision
     repository = _find(request, kind, namespace, name)
     found = _resolve(repository, revision)
     alias, reason = request.POST.get("alias", "").strip(), request.POST.get("reason", "").strip()
-    promote_version(version=found, alias=alias, reason=reason, actor=page_actor(request))
+    override = request.POST.get("override") == "on"
+    promote_version(version=found, alias=alias, reason=reason, override=override, actor=page_actor(request))
     return HttpResponseRedirect(f"{repository.page}/versions/{found.label}")
 
 

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from django.urls import path
 
-from steelyard_platform.pages import access, account, card, fleet, home, jobs, lineage, repositories, storage, weights
+from steelyard_platform.pages import (
+    access,
+    account,
+    card,
+    fleet,
+    home,
+    jobs,
+    lineage,
+    names,
+    promotions,
+    repositories,
+    storage,
+    weights,
+)
 from steelyard_platform.repos import addresses  # noqa: F401 - registers the converter
 
 _JOB = "jobs/<uuid:job_id>"
@@ -54,6 +67,13 @@ for kind, prefix in (
         path(f"{prefix}/versions/<segment:revision>/delete", repositories.delete, which),
         path(f"{prefix}/versions/<segment:revision>/lineage", lineage.lineage, which),
         path(f"{prefix}/lineage", lineage.lineage, which),
+        path(f"{prefix}/names", names.names, which),
+        path(f"{prefix}/names/<str:verb>", names.change_alias, which),
+        path(f"{prefix}/names/gates/<str:verb>", names.change_gates, which),
+        path(f"{prefix}/promotions", promotions.listing, which),
+        path(f"{prefix}/promotions/ask", promotions.ask, which),
+        path(f"{prefix}/promotions/<int:number>", promotions.detail, which),
+        path(f"{prefix}/promotions/<int:number>/<str:verb>", promotions.act, which),
         path(f"{prefix}/storage", storage.repository, which),
         path(f"{prefix}/compare", repositories.compare_form, which),
         path(f"{prefix}/compare/<str:left>...<str:right>", repositories.compare, which),

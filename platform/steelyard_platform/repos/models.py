@@ -389,3 +389,8 @@ class AliasMove(models.Model):
 
     def __str__(self) -> str:
         return f"{self.alias}: {self.from_version} → {self.to_version}"
+
+    @property
+    def overridden(self) -> list[str]:
+        """What the gates had said against it, when somebody moved the alias all the same."""
+        return [verdict["sentence"] for verdict in self.verdicts if not verdict["passed"]]

@@ -20,7 +20,7 @@ from steelyard_platform.accounts.permissions import Action, Actor, demand, may
 from steelyard_platform.repos import commits
 from steelyard_platform.repos.models import Branch, Proposal, Repository, Version
 from steelyard_platform.repos.revisions import find_branch, tip_of
-from steelyard_platform.repos.webhooks import Event, announce
+from steelyard_platform.repos.webhooks import Discussed, Event, announce
 
 PREFIX = "refs/pr/"
 _SHORTEST_TITLE, _LONGEST_DESCRIPTION = 3, 65_536
@@ -50,7 +50,7 @@ def open_proposal(
     )
     Branch.objects.create(repository=repository, name=proposal.branch_name, base=tip_of(start), sees_base=True)
     audit.record(actor, "propose", repository.full_name, branch=proposal.branch_name)
-    announce(repository, Event("create", "discussion", proposal=proposal))
+    announce(repository, Event("create", "discussion", discussed=Discussed.proposal(proposal)))
     return proposal
 
 

@@ -14,6 +14,8 @@ from steelyard_platform.repos.models import Alias, Branch, Repository, Tag, Vers
 _SHORT_ID = re.compile(r"[0-9a-f]{7,39}")
 _BRANCH_PREFIX = "refs/heads/"
 _TAG_PREFIX = "refs/tags/"
+# Where Hub clients, which know no aliases, see them among the references.
+ALIAS_PREFIX = "refs/aliases/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,13 @@ def resolve(repository: Repository, revision: str = DEFAULT_REVISION) -> Snapsho
 
 
 def _by_name(repository: Repository, revision: str) -> Version | None:
-    name = revision.removeprefix(_TAG_PREFIX).removeprefix(_BRANCH_PREFIX)
-    if not revision.startswith("refs/"):
+    name = revision.removeprefix(ALIAS_PREFIX).removeprefix(_TAG_PREFIX).removeprefix(_BRANCH_PREFIX)
+    if revision.startswith(ALIAS_PREFIX) or not revision.startswith("refs/"):
         alias = Alias.objects.select_related("version__branch").filter(repository=repository, name=name).first()
         if alias is not None:
             return alias.version
+    if revision.startswith(ALIAS_PREFIX):
+        raise _unknown(repository, revision)
     if not revision.startswith(_BRANCH_PREFIX):
         tag = Tag.objects.select_related("version__branch").filter(repository=repository, name=name).first()
         if tag is not None:

@@ -25,9 +25,11 @@ from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand
 from steelyard_platform.repos.card import refresh_card
 from steelyard_platform.repos.garbage import touch_blobs_of
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, Entry, FormerName, Repository, Tag, Version
-from steelyard_platform.repos.revisions import Snapshot, find_branch, tip_of
+from steelyard_platform.repos.revisions import ALIAS_PREFIX, Snapshot, find_branch, tip_of
 from steelyard_platform.repos.search import note_size, rename_document, write_document
 from steelyard_platform.repos.webhooks import Event, UpdatedRef, announce
+
+_LONGEST_REASON = 500
 
 
 @transaction.atomic
@@ -233,34 +235,94 @@ def delete_tag(*, repository: Repository, name: str, actor: Actor) -> None:
 
 
 @transaction.atomic
-def move_alias(*, version: Version, name: str, reason: str, verdicts: list[dict[str, object]], actor: Actor) -> Alias:
-    """Moves or makes an alias, and writes its history. Gates are the caller's: see `weights.promotion`.
+def move_alias(
+    *,
+    version: Version,
+    name: str,
+    reason: str,
+    verdicts: list[dict[str, object]],
+    actor: Actor,
+    is_approved: bool = False,
+) -> Alias:
+    """Moves or makes an alias, and writes its history. Gates are the caller's: see `weights.promote_version`.
 
-    Raises: InvalidNameError, ForbiddenError.
+    With `is_approved`, a maintainer has said yes to this very move, and whoever may write may make it.
+
+    Raises: InvalidNameError, ForbiddenError, AlreadyExistsError for the name of a branch or tag.
     """
     repository = version.repository
     refuse_jobs(actor)
-    check_reference_name(name, "alias")
-    _check_not_taken(repository, name, among=(Branch, Tag))
+    check_alias_name(repository, name)
     Repository.objects.select_for_update().get(pk=repository.pk)
-    alias = Alias.objects.filter(repository=repository, name=name).first()
-    demand(actor, Action.MANAGE if alias and alias.is_protected else Action.WRITE, repository.resource)
+    alias = _alias_named(repository, name)
+    needed = Action.MANAGE if alias and alias.is_protected and not is_approved else Action.WRITE
+    demand(actor, needed, repository.resource)
     before = alias.version if alias else None
     if alias is None:
         alias = Alias(repository=repository, name=name)
     alias.version = version
     alias.save()
+    _note_move(repository, name, before=before, after=version, reason=reason, actor=actor, verdicts=verdicts)
+    audit.record(actor, "move alias", repository.full_name, alias=name, to=version.label)
+    return alias
+
+
+@transaction.atomic
+def delete_alias(*, repository: Repository, name: str, reason: str, actor: Actor) -> None:
+    """Its history stays. Raises: ForbiddenError, also for a protected alias and no maintainer; NotFoundError."""
+    refuse_jobs(actor)
+    Repository.objects.select_for_update().get(pk=repository.pk)
+    alias = _alias_named(repository, name)
+    demand(actor, Action.MANAGE if alias and alias.is_protected else Action.WRITE, repository.resource)
+    if alias is None:
+        raise _no_alias(repository, name)
+    alias.delete()
+    _note_move(repository, name, before=alias.version, after=None, reason=reason, actor=actor)
+    audit.record(actor, "delete alias", repository.full_name, alias=name, was=alias.version.label)
+
+
+def check_alias_name(repository: Repository, name: str) -> None:
+    """Raises: InvalidNameError; AlreadyExistsError for the name of a branch or tag."""
+    check_reference_name(name, "alias")
+    if name.startswith("refs/"):
+        raise InvalidNameError(f"An alias's name cannot begin with refs/, as {name!r} does.", name=name)
+    _check_not_taken(repository, name, among=(Branch, Tag))
+
+
+def _alias_named(repository: Repository, name: str) -> Alias | None:
+    return Alias.objects.select_related("version").filter(repository=repository, name=name).first()
+
+
+def _no_alias(repository: Repository, name: str) -> NotFoundError:
+    return NotFoundError(f"{repository.full_name} has no alias {name!r}.", alias=name)
+
+
+def _note_move(
+    repository: Repository,
+    name: str,
+    *,
+    before: Version | None,
+    after: Version | None,
+    reason: str,
+    actor: Actor,
+    verdicts: list[dict[str, object]] | None = None,
+) -> None:
+    """The row of the alias's history, and the word to those who watch."""
     AliasMove.objects.create(
         repository=repository,
         alias=name,
         from_version=before,
-        to_version=version,
+        to_version=after,
         actor=actor.name,
-        reason=reason,
-        verdicts=verdicts,
+        reason=tidy_reason(reason),
+        verdicts=verdicts or [],
     )
-    audit.record(actor, "move alias", repository.full_name, alias=name, to=version.label)
-    return alias
+    _announce_ref(repository, f"{ALIAS_PREFIX}{name}", before=before, after=after)
+
+
+def tidy_reason(reason: str) -> str:
+    """As it is kept: short, and without what PostgreSQL keeps in no text."""
+    return reason.replace("\0", "").strip()[:_LONGEST_REASON]
 
 
 def refuse_jobs(actor: Actor) -> None:
@@ -298,5 +360,5 @@ def protect_alias(*, repository: Repository, name: str, protected: bool, actor: 
     """Raises: ForbiddenError, NotFoundError."""
     demand(actor, Action.MANAGE, repository.resource)
     if not Alias.objects.filter(repository=repository, name=name).update(is_protected=protected):
-        raise NotFoundError(f"{repository.full_name} has no alias {name!r}.", alias=name)
+        raise _no_alias(repository, name)
     audit.record(actor, "protect alias", repository.full_name, alias=name, protected=protected)

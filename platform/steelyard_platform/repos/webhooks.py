@@ -43,17 +43,47 @@ class UpdatedRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Discussed:
+    """A proposal or a request for promotion, as the Hub speaks of discussions.
+
+    `page`: its address within the repository's; `status`: open, merged or closed.
+    """
+
+    key: str
+    number: int
+    title: str
+    author: str
+    page: str
+    status: str = "open"
+    is_pull_request: bool = False
+
+    @classmethod
+    def proposal(cls, proposal: Proposal) -> Discussed:
+        page, author = f"discussions/{proposal.number}", str(proposal.author_id or proposal.author_name)
+        return cls(str(proposal.pk), proposal.number, proposal.title, author, page, is_pull_request=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    key: str
+    author: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """What happened, in the Hub's words.
 
-    `action`: create, delete, move or update; `scope`: repo, repo.content, repo.config or discussion.
+    `action`: create, delete, move or update; `scope`: repo, repo.content, repo.config, discussion or
+    discussion.comment.
     """
 
     action: str
     scope: str
     refs: list[UpdatedRef] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
-    proposal: Proposal | None = None
+    discussed: Discussed | None = None
+    comment: Comment | None = None
     moved_from: str = ""
 
     @property
@@ -104,23 +134,29 @@ def _payload(repository: Repository, event: Event) -> dict[str, Any]:
     if event.moved_from:
         payload["movedTo"] = {"name": repository.full_name, "owner": {"id": str(repository.team_id)}}
         payload["repo"]["name"] = event.moved_from
-    if event.proposal is not None:
-        payload["discussion"] = _discussion(repository, event.proposal)
+    if event.discussed is not None:
+        payload["discussion"] = _discussion(repository, event.discussed)
+    if event.comment is not None:
+        said = event.comment
+        payload["comment"] = {"id": said.key, "author": {"id": said.author}, "content": said.content, "hidden": False}
     return payload
 
 
-def _discussion(repository: Repository, proposal: Proposal) -> dict[str, Any]:
-    api = f"/api/{RepositoryKind(repository.kind).plural}/{repository.full_name}/discussions/{proposal.number}"
-    return {
-        "id": str(proposal.pk),
-        "num": proposal.number,
-        "title": proposal.title,
-        "status": "open",
-        "isPullRequest": True,
-        "author": {"id": str(proposal.author_id or proposal.author_name)},
-        "url": {"web": f"{repository.page}/discussions/{proposal.number}", "api": api},
-        "changes": {"base": "refs/heads/main"},
+def _discussion(repository: Repository, one: Discussed) -> dict[str, Any]:
+    # The Hub's API knows pull requests; of promotions only ours does.
+    api = f"/api/{'' if one.is_pull_request else 'v1/'}{RepositoryKind(repository.kind).plural}/{repository.full_name}"
+    record: dict[str, Any] = {
+        "id": one.key,
+        "num": one.number,
+        "title": one.title,
+        "status": one.status,
+        "isPullRequest": one.is_pull_request,
+        "author": {"id": one.author},
+        "url": {"web": f"{repository.page}/{one.page}", "api": f"{api}/{one.page}"},
     }
+    if one.is_pull_request:
+        record["changes"] = {"base": "refs/heads/main"}
+    return record
 
 
 def _addressed(payload: dict[str, Any], webhook: Webhook) -> dict[str, Any]:

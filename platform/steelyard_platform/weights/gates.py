@@ -3,6 +3,8 @@
 accuracy >= 0.95 on team/dataset@v3            the newest evaluation on that dataset version
 latency_ms_p50 <= 30 on onnxruntime-cpu        the newest evaluation in that runtime
 accuracy drop from parent <= 0.01              against the version it was made from, on the same data
+size_mb <= 12                                  all files of the version, in millions of bytes
+approved by 1 maintainer                       of those who did not ask for the promotion themselves
 """
 
 from __future__ import annotations
@@ -18,8 +20,15 @@ _THRESHOLD = re.compile(
     r"(?P<metric>[a-z][a-z0-9_]*) *(?P<operator>>=|<=) *(?P<limit>-?[0-9.]+)(?: +on +(?P<where>\S+))?"
 )
 _DROP = re.compile(r"(?P<metric>[a-z][a-z0-9_]*) +drop +from +parent *<= *(?P<limit>[0-9.]+)(?: +on +(?P<where>\S+))?")
-_HELP = "Write, for example, 'accuracy >= 0.95 on team/dataset@v1' or 'accuracy drop from parent <= 0.01'."
+_APPROVED = re.compile(r"approved +by +(?P<count>[1-9][0-9]?) +maintainers?")
+_HELP = (
+    "Write, for example, 'accuracy >= 0.95 on team/dataset@v1' or 'accuracy drop from parent <= 0.01', "
+    "'size_mb <= 12', 'approved by 1 maintainer'."
+)
 _ROUNDING = 1e-9
+# What a version weighs is known without measuring it anywhere.
+_SIZE = "size_mb"
+_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,7 @@ class Place:
     def holds(self, measured: Measured) -> bool:
         return (
             self.dataset in {None, measured.dataset}
-            and self.dataset_version in {None, measured.dataset_version}
+            and (self.dataset_version is None or self.dataset_version in measured.dataset_names)
             and self.runtime in {None, measured.runtime}
         )
 
@@ -45,12 +54,27 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One recorded evaluation, as the rules see it."""
+    """One recorded evaluation, as the rules see it. `other_names`: what else the dataset version is called now."""
 
     metrics: dict[str, float]
     dataset: str
     dataset_version: str
     runtime: str
+    other_names: frozenset[str] = frozenset()
+
+    @property
+    def dataset_names(self) -> frozenset[str]:
+        return self.other_names | {self.dataset_version}
+
+
+@dataclass(frozen=True, slots=True)
+class GateFacts:
+    """All that rules ask about a version. `approved_by`: maintainers; measures come newest first."""
+
+    size: int = 0
+    measures: Sequence[Measured] = ()
+    parent_measures: Sequence[Measured] = ()
+    approved_by: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +84,18 @@ class ThresholdRule:
     limit: float
     place: Place
 
+    @property
+    def asked(self) -> str:
+        return f"{'at least' if self.at_least else 'at most'} {self.limit:g}"
+
+    def allows(self, value: float) -> bool:
+        return value >= self.limit - _ROUNDING if self.at_least else value <= self.limit + _ROUNDING
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRule:
+    threshold: ThresholdRule
+
 
 @dataclass(frozen=True, slots=True)
 class DropRule:
@@ -68,7 +104,12 @@ class DropRule:
     place: Place
 
 
-Rule = ThresholdRule | DropRule
+@dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    count: int
+
+
+Rule = ThresholdRule | SizeRule | DropRule | ApprovalRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +132,32 @@ class Verdict:
 
 def parse_rule(text: str) -> Rule:
     """Raises: GateSyntaxError, with an example of what would parse."""
-    stripped = text.strip()
     try:
-        if match := _DROP.fullmatch(stripped):
-            return DropRule(match["metric"], float(match["limit"]), _place(match["where"]))
-        if match := _THRESHOLD.fullmatch(stripped):
-            at_least = match["operator"] == ">="
-            return ThresholdRule(match["metric"], at_least, float(match["limit"]), _place(match["where"]))
+        rule = _read(text.strip())
     except (ValueError, InvalidReferenceError) as error:
         raise GateSyntaxError(f"The rule {text!r} does not parse. {_HELP}", rule=text) from error
-    raise GateSyntaxError(f"The rule {text!r} does not parse. {_HELP}", rule=text)
+    if rule is None:
+        raise GateSyntaxError(f"The rule {text!r} does not parse. {_HELP}", rule=text)
+    return rule
+
+
+def _read(text: str) -> Rule | None:
+    """None, or ValueError or InvalidReferenceError, for what is no rule."""
+    if match := _APPROVED.fullmatch(text):
+        return ApprovalRule(int(match["count"]))
+    if match := _DROP.fullmatch(text):
+        return (
+            None
+            if match["metric"] == _SIZE
+            else DropRule(match["metric"], float(match["limit"]), _place(match["where"]))
+        )
+    if match := _THRESHOLD.fullmatch(text):
+        place = _place(match["where"])
+        rule = ThresholdRule(match["metric"], match["operator"] == ">=", float(match["limit"]), place)
+        if match["metric"] != _SIZE:
+            return rule
+        return SizeRule(rule) if place == Place() else None
+    return None
 
 
 def _place(where: str | None) -> Place:
@@ -112,46 +169,57 @@ def _place(where: str | None) -> Place:
     return Place(dataset=ref.repository, dataset_version=ref.revision)
 
 
-def judge(text: str, evaluations: Sequence[Measured], parents: Sequence[Measured]) -> Verdict:
-    """The verdict of one rule.
-
-    Args:
-        text: the rule.
-        evaluations: the version's own, newest first.
-        parents: those of the version it was made from, newest first.
-    """
+def judge(text: str, facts: GateFacts) -> Verdict:
+    """The verdict of one rule."""
     match parse_rule(text):
         case ThresholdRule() as rule:
-            return _judge_threshold(text, rule, evaluations)
+            return _judge_threshold(text, rule, facts)
+        case SizeRule(threshold):
+            value = facts.size / _MEGABYTE
+            sentence = f"it weighs {value:.4g} MB; {threshold.asked} is asked"
+            return Verdict(text, threshold.allows(value), value, sentence)
         case DropRule() as rule:
-            return _judge_drop(text, rule, evaluations, parents)
+            return _judge_drop(text, rule, facts)
+        case ApprovalRule(count):
+            return _judge_approval(text, count, facts)
 
 
-def _judge_threshold(text: str, rule: ThresholdRule, evaluations: Sequence[Measured]) -> Verdict:
-    found = _newest(rule.metric, rule.place, evaluations)
+def _judge_threshold(text: str, rule: ThresholdRule, facts: GateFacts) -> Verdict:
+    found = _newest(rule.metric, rule.place, facts.measures)
     if found is None:
-        return Verdict(text, False, None, f"{rule.metric}{rule.place} was never measured; evaluate this version first")  # noqa: FBT003
+        return _never_measured(text, f"{rule.metric}{rule.place}")
     value = found.metrics[rule.metric]
-    passed = value >= rule.limit - _ROUNDING if rule.at_least else value <= rule.limit + _ROUNDING
-    word = "at least" if rule.at_least else "at most"
-    return Verdict(text, passed, value, f"{rule.metric}{rule.place} is {value:.4g}; {word} {rule.limit:g} is asked")
+    sentence = f"{rule.metric}{rule.place} is {value:.4g}; {rule.asked} is asked"
+    return Verdict(text, rule.allows(value), value, sentence)
 
 
-def _judge_drop(text: str, rule: DropRule, evaluations: Sequence[Measured], parents: Sequence[Measured]) -> Verdict:
-    found = _newest(rule.metric, rule.place, evaluations)
+def _judge_drop(text: str, rule: DropRule, facts: GateFacts) -> Verdict:
+    found = _newest(rule.metric, rule.place, facts.measures)
     if found is None:
-        return Verdict(text, False, None, f"{rule.metric}{rule.place} was never measured; evaluate this version first")  # noqa: FBT003
+        return _never_measured(text, f"{rule.metric}{rule.place}")
     same_data = Place(dataset=found.dataset, dataset_version=found.dataset_version)
-    parent = _newest(rule.metric, same_data, parents)
+    parent = _newest(rule.metric, same_data, facts.parent_measures)
     if parent is None:
         sentence = f"{rule.metric}{same_data} was never measured for the version it was made from"
-        return Verdict(text, False, None, sentence)  # noqa: FBT003
+        return Verdict(text, passed=False, measured=None, sentence=sentence)
     drop = parent.metrics[rule.metric] - found.metrics[rule.metric]
     sentence = (
         f"{rule.metric} went from {parent.metrics[rule.metric]:.4g} to {found.metrics[rule.metric]:.4g}{same_data}; "
         f"a loss of at most {rule.limit:g} is asked"
     )
     return Verdict(text, drop <= rule.limit + _ROUNDING, drop, sentence)
+
+
+def _judge_approval(text: str, count: int, facts: GateFacts) -> Verdict:
+    there = len(facts.approved_by)
+    who = f"approved by {', '.join(facts.approved_by)}" if there else "no maintainer has approved it"
+    asked = "1 approval is asked" if count == 1 else f"{count} approvals are asked"
+    return Verdict(text, there >= count, float(there), f"{who}; {asked}")
+
+
+def _never_measured(text: str, what: str) -> Verdict:
+    sentence = f"{what} was never measured; evaluate this version first"
+    return Verdict(text, passed=False, measured=None, sentence=sentence)
 
 
 def _newest(metric: str, place: Place, evaluations: Sequence[Measured]) -> Measured | None:

@@ -1,4 +1,4 @@
-"""Lineage between versions, recorded evaluations, and the rules that guard aliases and releases."""
+"""Lineage between versions, recorded evaluations, the rules that guard names and releases, and requests past them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import ClassVar
 
 from django.db import models
 
+from steelyard_contracts.promotions import RELEASE, PromotionState, PromotionStep
 from steelyard_contracts.refs import RepositoryKind
-from steelyard_platform.repos.models import Blob, Repository, Version
+from steelyard_platform.accounts.models import User
+from steelyard_platform.repos.models import AliasMove, Blob, Repository, Version
 
 
 class Relation(StrEnum):
@@ -100,7 +102,7 @@ class GateRule(models.Model):
     """A rule a version must meet before the alias `applies_to` (or any, `*`) may name it, or it is released."""
 
     ANY = "*"
-    RELEASE = "release"
+    RELEASE = RELEASE
 
     repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="gates")
     text = models.CharField(max_length=300)
@@ -148,3 +150,58 @@ class WeightFile(models.Model):
 
     def __str__(self) -> str:
         return f"{self.format} {self.blob_id[:12]}"
+
+
+class Promotion(models.Model):
+    """A request to move an alias to a version, or to release it to devices. `steelyard_contracts` draws the states.
+
+    Its number is one of the numbers of the repository's proposals, so that what is said of either has one address.
+    """
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="promotions")
+    number = models.PositiveIntegerField()
+    version = models.ForeignKey(Version, on_delete=models.SET_NULL, null=True, related_name="promotions")
+    target = models.CharField(max_length=96)
+    words = models.TextField(blank=True)
+    requester = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    requester_name = models.CharField(max_length=200)
+    state = models.CharField(
+        max_length=12, default=PromotionState.OPEN, choices=[(state, state) for state in PromotionState]
+    )
+    move = models.OneToOneField(AliasMove, on_delete=models.SET_NULL, null=True, related_name="promotion")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["repository", "number"], name="promotion_number_unique"),
+            models.UniqueConstraint(
+                fields=["repository", "version", "target"],
+                condition=models.Q(state=PromotionState.OPEN),
+                name="promotion_open_unique",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["repository", "state", "-created_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.repository}#{self.number}"
+
+
+class PromotionEvent(models.Model):
+    """What somebody said or did about a request. Rows are only added.
+
+    `subject` is the very move that was asked for then: an approval counts as long as the request still asks for it.
+    """
+
+    promotion = models.ForeignKey(Promotion, on_delete=models.CASCADE, related_name="events")
+    step = models.CharField(max_length=12, choices=[(step, step) for step in PromotionStep])
+    author = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    author_name = models.CharField(max_length=200)
+    words = models.TextField(blank=True)
+    subject = models.CharField(max_length=200, blank=True)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["promotion", "at"])]
+
+    def __str__(self) -> str:
+        return f"{self.author_name}: {self.step} of {self.promotion_id}"

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from steelyard_contracts.errors import ConflictError, GateRefusedError, NotFoundError
+from steelyard_contracts.errors import (
+    ConflictError,
+    GateRefusedError,
+    InvalidInputError,
+    InvalidNameError,
+    NotFoundError,
+)
 from steelyard_contracts.jobs import EvaluationReport, LineageReport
 from steelyard_contracts.names import check_reference_name
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import Action, Actor, demand
 from steelyard_platform.repos import services as repos
-from steelyard_platform.repos.models import Alias, Repository, Version
+from steelyard_platform.repos.models import Alias, AliasMove, Repository, Version
 from steelyard_platform.repos.queries import visible_repositories
-from steelyard_platform.weights.gates import Measured, Verdict, judge, parse_rule
+from steelyard_platform.weights.approvals import is_asked_and_approved, settle
+from steelyard_platform.weights.facts import facts_of
+from steelyard_platform.weights.gates import Verdict, judge, parse_rule
 from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge, Relation
 from steelyard_platform.weights.search import index_measures
-
-_EVALUATIONS_LOOKED_AT = 200
 
 
 @transaction.atomic
@@ -79,36 +87,93 @@ def remove_gate(*, repository: Repository, gate: int, actor: Actor) -> None:
     audit.record(actor, "remove gate", repository.full_name, rule=rule.text)
 
 
-def promote_version(*, version: Version, alias: str, reason: str, actor: Actor) -> Alias:
-    """Moves `alias` to `version` if every gate allows it.
+def promote_version(*, version: Version, alias: str, reason: str, actor: Actor, override: bool = False) -> Alias:
+    """Moves `alias` to `version` if every gate allows it, and settles the requests that ask for that.
 
     Raises:
         GateRefusedError: which rule, what was measured, what is asked; the attempt is audited.
-        ForbiddenError: the actor may not move this alias.
+        ForbiddenError: the actor may not move this alias, or not override its gates.
+        InvalidInputError: an override without a reason.
+        InvalidNameError: no name for an alias.
     """
-    demand(actor, Action.WRITE, version.repository.resource)
-    verdicts = verdicts_for(version, alias)
-    refuse_unless_passed(
-        f"{version.repository.full_name}@{version.label} cannot become {alias!r}", verdicts, version, actor
-    )
-    records = [verdict.as_record() for verdict in verdicts]
-    return repos.move_alias(version=version, name=alias, reason=reason, verdicts=records, actor=actor)
+    repository = version.repository
+    repos.refuse_jobs(actor)
+    demand(actor, Action.WRITE, repository.resource)
+    if alias == GateRule.RELEASE:
+        raise InvalidNameError(
+            f"Gates mean releases to devices by {alias!r}; choose another name, or release the version.", name=alias
+        )
+    with gated(repository, actor):
+        verdicts = pass_gates(
+            f"{repository.full_name}@{version.label} cannot become {alias!r}",
+            version,
+            alias,
+            override=override,
+            reason=reason,
+            actor=actor,
+        )
+        moved = repos.move_alias(
+            version=version,
+            name=alias,
+            reason=reason,
+            verdicts=[verdict.as_record() for verdict in verdicts],
+            actor=actor,
+            is_approved=is_asked_and_approved(version, alias, actor),
+        )
+        newest = AliasMove.objects.filter(repository=repository, alias=alias).latest("pk")
+        settle(version, alias, move=newest, actor=actor)
+    return moved
 
 
-def refuse_unless_passed(what: str, verdicts: list[Verdict], version: Version, actor: Actor) -> None:
-    """Raises: GateRefusedError with every rule that failed."""
+@contextmanager
+def gated(repository: Repository, actor: Actor) -> Iterator[None]:
+    """One transaction, in which nobody else moves the repository's names; a refusal leaves its audit row all the same.
+
+    Raises: GateRefusedError.
+    """
+    try:
+        with transaction.atomic():
+            Repository.objects.select_for_update(of=("self",)).get(pk=repository.pk)
+            yield
+    except GateRefusedError as refusal:
+        version, verdicts = refusal.details["version"], refusal.details["verdicts"]
+        failed = [verdict["rule"] for verdict in verdicts if not verdict["passed"]]
+        audit.record(actor, "refused by gate", repository.full_name, version=version, rules=failed)
+        raise
+
+
+def pass_gates(what: str, version: Version, target: str, *, override: bool, reason: str, actor: Actor) -> list[Verdict]:
+    """The verdicts, when they allow the move or the actor overrides them.
+
+    Raises: GateRefusedError with every rule; for an override ForbiddenError, and InvalidInputError without a reason.
+    """
+    verdicts = verdicts_for(version, target)
+    refuse_unless_passed(what, verdicts, version, override=override, reason=reason, actor=actor)
+    return verdicts
+
+
+def refuse_unless_passed(
+    what: str, verdicts: list[Verdict], version: Version, *, override: bool, reason: str, actor: Actor
+) -> None:
+    """Raises: as `pass_gates`."""
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if not failed:
         return
+    if not override:
+        sentences = "; ".join(verdict.sentence for verdict in failed)
+        records = [verdict.as_record() for verdict in verdicts]
+        raise GateRefusedError(f"{what}: {sentences}.", version=version.label, verdicts=records)
+    demand(actor, Action.MANAGE, version.repository.resource)
+    if not (why := repos.tidy_reason(reason)):
+        raise InvalidInputError("Gates are overridden with a reason; say why this version is right all the same.")
     audit.record(
         actor,
-        "refused by gate",
+        "override gates",
         version.repository.full_name,
         version=version.label,
-        rules=[v.rule for v in failed],
+        rules=[f"{verdict.rule}: {verdict.sentence}" for verdict in failed],
+        reason=why,
     )
-    sentences = "; ".join(verdict.sentence for verdict in failed)
-    raise GateRefusedError(f"{what}: {sentences}.", verdicts=[verdict.as_record() for verdict in verdicts])
 
 
 def verdicts_for(version: Version, applies_to: str) -> list[Verdict]:
@@ -118,17 +183,8 @@ def verdicts_for(version: Version, applies_to: str) -> list[Verdict]:
     texts = [rule.text for rule in rules]
     if not texts:
         return []
-    own, parents = measures_of(version), measures_of(origin_of(version))
-    return [judge(text, own, parents) for text in texts]
-
-
-def origin_of(version: Version) -> Version | None:
-    """The version this one was made from: for a variant what its side branch stands on, else its parent.
-
-    A variant made again is judged against the same origin, or each time could lose a little more.
-    """
-    is_variant = version.branch.base is not None and not version.branch.sees_base
-    return version.branch.base if is_variant else version.parent or version.branch.base
+    facts = facts_of(version, applies_to)
+    return [judge(text, facts) for text in texts]
 
 
 def visible_lineage(version: Version, actor: Actor) -> QuerySet[LineageEdge]:
@@ -143,17 +199,6 @@ def visible_evaluations(version: Version, actor: Actor) -> QuerySet[Evaluation]:
     """The version's evaluations on datasets that the actor may read, newest first."""
     rows = Evaluation.objects.filter(version=version, dataset__repository__in=visible_repositories(actor).values("pk"))
     return rows.select_related("dataset__repository__team").order_by("-created_at", "-pk")
-
-
-def measures_of(version: Version | None) -> list[Measured]:
-    """The newest evaluations, newest first, in one query."""
-    if version is None:
-        return []
-    rows = Evaluation.objects.filter(version=version).select_related("dataset__repository__team")
-    return [
-        Measured(row.metrics, row.dataset.repository.full_name, row.dataset.label, row.runtime)
-        for row in rows.order_by("-created_at", "-pk")[:_EVALUATIONS_LOOKED_AT]
-    ]
 
 
 @transaction.atomic

@@ -27,16 +27,18 @@ from steelyard_contracts.fleet import (
 from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE, Envelope, ReleaseManifest
 from steelyard_edge.releases import UntrustedReleaseError, verified_manifest
 from steelyard_platform.accounts.models import AuditRow
-from steelyard_platform.accounts.permissions import OPERATOR
+from steelyard_platform.accounts.permissions import OPERATOR, Role
+from steelyard_platform.accounts.services import set_role
 from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user, new_secret
 from steelyard_platform.fleet import services
 from steelyard_platform.fleet.models import Device, Rollout
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.services import delete_repository
+from steelyard_platform.weights import promotions
 from steelyard_platform.weights.keyring import pinned_key
 from steelyard_platform.weights.services import add_gate
 from steelyard_platform.weights.signing import revoke_key, rotate_key
-from tests.support.factories import commit_files, make_repository
+from tests.support.factories import commit_files, make_repository, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -143,6 +145,57 @@ def test_a_release_passes_its_gates(version, owner):
     add_gate(repository=version.repository, text="accuracy >= 0.9", applies_to="release", actor=actor_for_user(owner))
     with pytest.raises(GateRefusedError, match="cannot be released: accuracy was never measured"):
         release_of(version, owner)
+
+
+def test_an_override_of_a_releases_gates_is_kept_with_it(version, owner, team, enrolment):
+    actor, contributor = actor_for_user(owner), make_user()
+    add_gate(repository=version.repository, text="accuracy >= 0.9", applies_to="release", actor=actor)
+    with pytest.raises(InvalidInputError, match="Gates are overridden with a reason"):
+        release_of(version, owner, override=True)
+    set_role(team=team, username=contributor.username, role=Role.CONTRIBUTOR, actor=actor)
+    asked = {"version": version, "variant": None, "reason": "recall", "override": True}
+    with pytest.raises(ForbiddenError, match="may not operate the fleet"):
+        services.create_release(**asked, actor=actor_for_user(contributor))
+    view = services.release_view(services.create_release(**asked, actor=actor))
+    assert (view.reason, view.overridden) == (
+        "recall",
+        ["accuracy was never measured; evaluate this version first"],
+    )
+    assert AuditRow.objects.get(action="override gates").detail["reason"] == "recall"
+    enrol(enrolment, "gate-1", accept_as=owner)
+    services.start_rollout(request=RolloutRequest(release=view.id, devices=["gate-1"]), actor=actor)
+
+
+def test_a_release_that_no_longer_passes_is_not_rolled_out(version, owner, enrolment):
+    actor = actor_for_user(owner)
+    release = release_of(version, owner)
+    enrol(enrolment, "gate-1", accept_as=owner)
+    add_gate(repository=version.repository, text="accuracy >= 0.9", applies_to="release", actor=actor)
+    request = RolloutRequest(release=release.pk, devices=["gate-1"])
+    with pytest.raises(GateRefusedError, match="cannot be rolled out: accuracy was never measured"):
+        services.start_rollout(request=request, actor=actor)
+    assert AuditRow.objects.get(action="refused by gate").detail["rules"] == ["accuracy >= 0.9"]
+    forced = request.model_copy(update={"override": True, "reason": "the old one burns"})
+    services.start_rollout(request=forced, actor=actor)
+    assert AuditRow.objects.get(action="override gates").detail["reason"] == "the old one burns"
+
+
+def test_a_release_that_a_maintainer_approved(version, owner, team, enrolment):
+    actor, author = actor_for_user(owner), make_user()
+    set_role(team=team, username=author.username, role=Role.MAINTAINER, actor=actor)
+    asker = actor_for_user(author)
+    add_gate(repository=version.repository, text="approved by 1 maintainer", applies_to="release", actor=actor)
+    promotion = promotions.request_promotion(version=version, target="release", words="", actor=asker)
+    with pytest.raises(ConflictError, match="A release is carried out by releasing this version"):
+        promotions.carry_out(promotion=promotion, reason="", override=False, actor=asker)
+    with pytest.raises(GateRefusedError, match="no maintainer has approved it"):
+        release_of(version, author)
+    promotions.approve(promotion=promotion, seen=None, words="", actor=actor)
+    release = release_of(version, author)
+    assert promotions.promotion_numbered(version.repository, 1).state == "carried_out"
+    for name in ("gate-1", "gate-2"):  # it was asked for once, and may be rolled out often
+        enrol(enrolment, name, accept_as=owner)
+        services.start_rollout(request=RolloutRequest(release=release.pk, devices=[name]), actor=asker)
 
 
 def test_the_others_wait_until_the_first_device_is_healthy(version, owner, enrolment):

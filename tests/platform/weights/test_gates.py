@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steelyard_contracts.errors import GateSyntaxError
-from steelyard_platform.weights.gates import Measured, judge, parse_rule
+from steelyard_platform.weights.gates import GateFacts, Measured, judge, parse_rule
 
 DATA = "lab/digits"
 
@@ -39,22 +39,74 @@ def measured(accuracy=0.97, version="v1", runtime="torch-cpu", **more):
     ],
 )
 def test_thresholds(rule, evaluations, passed, sentence):
-    verdict = judge(rule, evaluations, [])
+    verdict = judge(rule, GateFacts(measures=evaluations))
     assert verdict.passed is passed
     assert sentence in verdict.sentence
 
 
 def test_a_drop_is_measured_on_the_same_data():
-    rule = "accuracy drop from parent <= 0.01"
-    assert judge(rule, [measured(0.965)], [measured(0.97)]).passed
-    refused = judge(rule, [measured(0.95)], [measured(0.97)])
+    def drop(own, parent, version="v1"):
+        facts = GateFacts(measures=[measured(own)], parent_measures=[measured(parent, version)])
+        return judge("accuracy drop from parent <= 0.01", facts)
+
+    assert drop(0.965, 0.97).passed
+    refused = drop(0.95, 0.97)
     assert not refused.passed
     assert "went from 0.97 to 0.95 on lab/digits@v1; a loss of at most 0.01 is asked" in refused.sentence
-    assert not judge(rule, [measured(0.97)], [measured(0.5, version="v2")]).passed
+    assert not drop(0.97, 0.5, version="v2").passed
 
 
 @pytest.mark.parametrize(
-    "text", ["", "accuracy", "accuracy > 0.9", "accuracy >= high", "accuracy >= 0.9 on a/b/c", "1 >= 2"]
+    ("name", "passed"), [("v1", True), ("gold", True), ("main", True), ("v2", False), ("silver", False)]
+)
+def test_a_rule_may_call_the_dataset_version_by_any_name_that_stands_on_it(name, passed):
+    one = Measured({"accuracy": 0.97}, DATA, "v1", "torch-cpu", frozenset({"gold", "main"}))
+    assert judge(f"accuracy >= 0.95 on datasets:/{DATA}@{name}", GateFacts(measures=[one])).passed is passed
+
+
+@pytest.mark.parametrize(("size", "passed"), [(11_999_999, True), (12_000_000, True), (12_100_000, False), (0, True)])
+def test_the_size_of_all_files(size, passed):
+    verdict = judge("size_mb <= 12", GateFacts(size=size))
+    assert verdict.passed is passed
+    assert verdict.sentence == f"it weighs {size / 1e6:.4g} MB; at most 12 is asked"
+
+
+@pytest.mark.parametrize(
+    ("rule", "approvers", "passed", "sentence"),
+    [
+        ("approved by 1 maintainer", [], False, "no maintainer has approved it; 1 approval is asked"),
+        ("approved by 1 maintainer", ["ada"], True, "approved by ada; 1 approval is asked"),
+        ("approved by 2 maintainers", ["ada"], False, "approved by ada; 2 approvals are asked"),
+        ("approved  by 2 maintainers", ["ada", "bob"], True, "approved by ada, bob; 2 approvals are asked"),
+    ],
+)
+def test_approvals_are_counted(rule, approvers, passed, sentence):
+    verdict = judge(rule, GateFacts(approved_by=approvers))
+    assert (verdict.passed, verdict.measured, verdict.sentence) == (passed, len(approvers), sentence)
+
+
+def test_a_measure_that_is_no_number_passes_nothing():
+    facts = GateFacts(measures=[measured(float("nan"))], parent_measures=[measured(0.9)])
+    for rule in ("accuracy >= 0.1", "accuracy <= 0.1", "accuracy drop from parent <= 1"):
+        assert not judge(rule, facts).passed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "accuracy",
+        "accuracy > 0.9",
+        "accuracy >= high",
+        "accuracy >= 0.9 on a/b/c",
+        "1 >= 2",
+        "accuracy >= 0.9.1",
+        "size_mb <= 12 on onnxruntime-cpu",
+        "size_mb drop from parent <= 1",
+        "approved by 0 maintainers",
+        "approved by maintainers",
+        "approved by 1 reader",
+    ],
 )
 def test_a_rule_that_does_not_parse_is_refused_with_an_example(text):
     with pytest.raises(GateSyntaxError, match="Write, for example, 'accuracy >= 0.95 on team/dataset@v1'"):

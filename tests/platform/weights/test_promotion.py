@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steelyard_contracts.errors import ForbiddenError, GateRefusedError
+from steelyard_contracts.errors import ForbiddenError, GateRefusedError, InvalidInputError, InvalidNameError
 from steelyard_contracts.jobs import EvaluationReport
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.models import AuditRow
@@ -77,3 +77,56 @@ def test_a_protected_alias_is_moved_by_maintainers_only(model, owner, team):
     with pytest.raises(ForbiddenError, match="may not manage model"):
         promote_version(version=version, alias="production", reason="", actor=actor_for_user(contributor))
     promote_version(version=version, alias="production", reason="", actor=actor_for_user(owner))
+
+
+def test_a_rule_follows_the_name_of_its_dataset(model, owner, team, dataset):
+    actor = actor_for_user(owner)
+    add_gate(repository=model, text=f"accuracy >= 0.9 on {team}/digits@gold", applies_to="*", actor=actor)
+    version = commit_files(model, owner, {"w": b"1"})
+    evaluate(version, dataset, 0.95)
+    with pytest.raises(GateRefusedError, match="@gold was never measured"):
+        promote_version(version=version, alias="production", reason="", actor=actor)
+    promote_version(version=dataset, alias="gold", reason="", actor=actor)
+    promote_version(version=version, alias="production", reason="", actor=actor)
+
+
+def test_the_size_of_a_version_is_known_without_measuring_it(model, owner):
+    actor = actor_for_user(owner)
+    add_gate(repository=model, text="size_mb <= 0.001", applies_to="*", actor=actor)
+    promote_version(version=commit_files(model, owner, {"w": b"1"}), alias="production", reason="", actor=actor)
+    large = commit_files(model, owner, {"w": bytes(2000)})
+    with pytest.raises(GateRefusedError, match=r"it weighs 0.002 MB; at most 0.001 is asked\.$"):
+        promote_version(version=large, alias="production", reason="", actor=actor)
+
+
+def test_an_override_takes_a_maintainer_and_a_reason_and_is_kept(model, owner, team):
+    actor, contributor = actor_for_user(owner), make_user()
+    set_role(team=team, username=contributor.username, role=Role.CONTRIBUTOR, actor=actor)
+    add_gate(repository=model, text="accuracy >= 0.9", applies_to="production", actor=actor)
+    version = commit_files(model, owner, {"w": b"1"})
+    asked = {"version": version, "alias": "production", "override": True}
+    with pytest.raises(ForbiddenError, match="may not manage model"):
+        promote_version(**asked, reason="hurry", actor=actor_for_user(contributor))
+    with pytest.raises(InvalidInputError, match="Gates are overridden with a reason"):
+        promote_version(**asked, reason="  ", actor=actor)
+    assert not Alias.objects.exists()
+    promote_version(**asked, reason="the old one is broken", actor=actor)
+    said = "accuracy was never measured; evaluate this version first"
+    move = AliasMove.objects.get()
+    assert (move.reason, move.overridden) == ("the old one is broken", [said])
+    row = AuditRow.objects.get(action="override gates")
+    assert (row.actor, row.detail["reason"]) == (owner.username, "the old one is broken")
+    assert row.detail["rules"] == [f"accuracy >= 0.9: {said}"]
+
+
+def test_an_override_that_was_not_needed_is_none(model, owner):
+    version = commit_files(model, owner, {"w": b"1"})
+    promote_version(version=version, alias="production", reason="", override=True, actor=actor_for_user(owner))
+    assert AliasMove.objects.get().overridden == []
+    assert not AuditRow.objects.filter(action="override gates").exists()
+
+
+def test_no_alias_is_called_like_the_releases_that_gates_speak_of(model, owner):
+    version = commit_files(model, owner, {"w": b"1"})
+    with pytest.raises(InvalidNameError, match="Gates mean releases to devices by 'release'"):
+        promote_version(version=version, alias="release", reason="", actor=actor_for_user(owner))

@@ -1,0 +1,48 @@
+"""What is recorded about a version that its gates ask for, gathered in a constant number of queries."""
+
+from __future__ import annotations
+
+from steelyard_platform.repos.models import Version
+from steelyard_platform.weights.approvals import approvers_of
+from steelyard_platform.weights.gates import GateFacts, Measured
+from steelyard_platform.weights.models import Evaluation
+
+_EVALUATIONS_LOOKED_AT = 200
+
+
+def facts_of(version: Version, target: str) -> GateFacts:
+    """For moving the alias `target` to the version, or for releasing it."""
+    return GateFacts(
+        size=version.total_size,
+        measures=measures_of(version),
+        parent_measures=measures_of(origin_of(version)),
+        approved_by=approvers_of(version, target),
+    )
+
+
+def origin_of(version: Version) -> Version | None:
+    """The version this one was made from: for a variant what its side branch stands on, else its parent.
+
+    A variant made again is judged against the same origin, or each time could lose a little more.
+    """
+    is_variant = version.branch.base is not None and not version.branch.sees_base
+    return version.branch.base if is_variant else version.parent or version.branch.base
+
+
+def measures_of(version: Version | None) -> list[Measured]:
+    """The newest evaluations, newest first."""
+    if version is None:
+        return []
+    rows = Evaluation.objects.filter(version=version).select_related("dataset__repository__team", "dataset__branch")
+    rows = rows.prefetch_related("dataset__aliases", "dataset__tags").order_by("-created_at", "-pk")
+    return [
+        Measured(row.metrics, row.dataset.repository.full_name, row.dataset.label, row.runtime, _names_of(row.dataset))
+        for row in rows[:_EVALUATIONS_LOOKED_AT]
+    ]
+
+
+def _names_of(dataset: Version) -> frozenset[str]:
+    """What else a rule may call this version by: its commit, and the names that stand on it now."""
+    aliases, tags = (one.name for one in dataset.aliases.all()), (one.name for one in dataset.tags.all())
+    branch = [dataset.branch.name] if dataset.branch.head_id == dataset.pk else []
+    return frozenset([dataset.commit_id, *branch, *aliases, *tags])

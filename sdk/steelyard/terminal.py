@@ -1,0 +1,51 @@
+"""What the `steelyard` command's parts share: a client, sentences on stderr, tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from steelyard.client import connect
+from steelyard_contracts.promotions import GateVerdict
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def fail(what: str, sentence: str) -> NoReturn:
+    """One sentence on stderr."""
+    click.echo(f"{click.style(f'{what}:', fg='red', bold=True)} {sentence}", err=True)
+    sys.exit(1)
+
+
+def with_client(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        with connect() as client:
+            command(client, *args, **kwargs)
+
+    return wrapped
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    # Imported where it is used: most commands print a line, and start faster without.
+    from rich.table import Table
+
+    return Table(*columns, title=title)
+
+
+def show(made: Table) -> None:
+    from rich.console import Console
+
+    Console(markup=False).print(made)  # what the server or a user wrote is never read as markup
+
+
+def show_verdicts(verdicts: Iterable[GateVerdict], *, err: bool = False) -> None:
+    """Each rule, and what it says."""
+    for verdict in verdicts:
+        mark = click.style("passes", fg="green") if verdict.passed else click.style("refuses", fg="red")
+        click.echo(f"  {mark} {verdict.rule}: {verdict.sentence}", err=err)

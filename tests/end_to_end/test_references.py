@@ -1,0 +1,164 @@
+"""A name stands for its version wherever a reference is taken: the SDK, the command, the Hub's own clients."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from steelyard.cli import main
+from steelyard_contracts.refs import parse_ref
+
+pytestmark = pytest.mark.end_to_end
+
+WAYS = [
+    "lab/named@production",
+    "models:/lab/named@production",
+    "lab/named@refs/aliases/production",
+    "lab/named@paper",
+    "lab/named@v1",
+    "models:/lab/named@{commit}",
+]
+
+
+@pytest.fixture(scope="module")
+def named(installation, tmp_path_factory):
+    """`lab/named`: production and paper are v1, and main has gone on to v2. The id of v1's commit."""
+    import steelyard
+
+    folder = tmp_path_factory.mktemp("named")
+    with steelyard.connect(installation.url, installation.token, quiet=True) as hub:
+        (folder / "config.json").write_text('{"which": "first"}')
+        first = hub.push(folder, "lab/named")
+        hub.promote("lab/named@v1", "production", reason="the first")
+        hub.tag("lab/named@production", "paper")
+        (folder / "config.json").write_text('{"which": "second"}')
+        hub.push(folder, "lab/named")
+    return first.commit
+
+
+@pytest.fixture(params=WAYS)
+def ref(request, named):
+    return request.param.format(commit=named)
+
+
+@pytest.fixture
+def command(installation):
+    """Runs `steelyard …` in this process; what it printed, or with `check=False` what it complained."""
+
+    def run(*arguments, check=True):
+        done = CliRunner().invoke(main, arguments, env=installation.environment)
+        assert (done.exit_code == 0) is check, done.output
+        return done.stdout if check else done.stderr
+
+    return run
+
+
+def test_the_sdk_takes_every_way_to_name_a_version(hub, ref, tmp_path):
+    for one in (ref, parse_ref(ref)):
+        assert hub.version(one).version == "v1"
+        assert "first" in (hub.pull(one, tmp_path / "pulled") / "config.json").read_text()
+        assert hub.verdicts(one) == []
+        hub.promote(one, "staging")
+    assert {alias.name: alias.version for alias in hub.aliases(ref)}["staging"] == "v1"
+    assert hub.tag(ref, "again").version == "v1"
+    hub.delete_tag(ref, "again")
+    asked = hub.request_promotion(ref, "nightly")
+    assert asked.version == "v1"
+    hub.withdraw_promotion(ref, asked.number)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "{ref}"], "v1 "),
+        (["pull", "{ref}", "{folder}"], "{folder}"),
+        (["promote", "{ref}", "staging"], "staging is now v1."),
+        (["tag", "add", "{ref}", "{fresh}"], "{fresh} is v1."),
+        (["tag", "list", "{ref}"], "paper: v1"),
+        (["alias", "list", "{ref}"], "production: v1"),
+        (["alias", "history", "{ref}", "production"], "the first"),
+        (["gates", "list", "{ref}"], ""),
+        (["gates", "check", "{ref}"], ""),
+        (["promotions", "list", "{ref}"], "in place of"),
+        (["promote", "--request", "{ref}", "{fresh}"], "v1 as {fresh} waits for a maintainer."),
+    ],
+    ids=lambda value: "-".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_every_command_that_takes_a_reference_takes_them_all(command, ref, arguments, said, tmp_path):
+    fresh = re.sub(r"[^a-z0-9]+", "-", f"{arguments[0]}-{ref}").strip("-")[-60:].strip("-")
+    fill = {"ref": ref, "folder": str(tmp_path / "pulled"), "fresh": fresh}
+    assert said.format(**fill) in command(*(one.format(**fill) for one in arguments))
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "optimise", "release", "delete", "push"])
+def test_commands_that_refuse_what_is_named_here_have_understood_the_name(command, ref, kind, tmp_path):
+    """`lab/named` is no network, and no dataset: each sentence shows how far the reference was followed."""
+    (tmp_path / "a.txt").write_text("a")
+    arguments, said = {
+        "train": (["train", "lab/named-data@production", "lab/out", "--base", ref], "lab/named-data"),
+        "evaluate": (["evaluate", ref, "lab/named-data"], "lab/named-data"),
+        "optimise": (["optimise", ref, "lab/named-data"], "lab/named-data"),
+        "release": (["release", ref], "lab/named@v1 cannot run on a device"),
+        "delete": (["delete", "--yes", ref], "stands on v1; move or delete that first"),
+        "push": (["push", str(tmp_path / "a.txt"), ref], "lab/named has no branch"),
+    }[kind]
+    assert said in command(*arguments, check=False)
+
+
+def test_jobs_take_every_way_to_name_a_version(hub, named, dataset, quick):
+    """Queued with names, they run with the versions that the names stood for."""
+    hub.promote(f"datasets:/{dataset}@v1", "gold")
+    made = hub.wait(hub.train(dataset=f"datasets:/{dataset}@gold", output="lab/by-name", **quick).id)
+    assert made.spec.dataset == f"{dataset}@v1"
+    hub.promote("lab/by-name@v1", "production")
+    for name in ("models:/lab/by-name@production", parse_ref("lab/by-name@refs/aliases/production")):
+        measured = hub.wait(hub.evaluate(name, f"{dataset}@gold").id)
+        assert (measured.spec.model, measured.spec.dataset) == ("lab/by-name@v1", f"{dataset}@v1")
+    hub.add_gate("lab/by-name", f"accuracy >= 0 on {dataset}@gold", applies_to="staging")
+    hub.promote("lab/by-name@production", "staging")
+
+
+@pytest.mark.parametrize("revision", ["production", "refs/aliases/production", "paper", "v1"])
+def test_the_hubs_clients_take_the_names_as_revisions(installation, named, tmp_path, revision):
+    from huggingface_hub import HfApi, HfFileSystem
+
+    api = HfApi(endpoint=installation.url, token=installation.token)
+    file = api.hf_hub_download("lab/named", "config.json", revision=revision, cache_dir=tmp_path / "cache")
+    assert "first" in Path(file).read_text()
+    assert named in file  # the cache knows it by the commit, so that a name that moves is fetched anew
+    folder = api.snapshot_download("lab/named", revision=revision, cache_dir=tmp_path / "cache")
+    assert "first" in (Path(folder) / "config.json").read_text()
+    assert api.model_info("lab/named", revision=revision).sha == named
+    assert api.list_repo_files("lab/named", revision=revision) == ["config.json"]
+    assert api.revision_exists("lab/named", revision)
+    if "/" not in revision:
+        files = HfFileSystem(endpoint=installation.url, token=installation.token)
+        assert "first" in files.read_text(f"lab/named@{revision}/config.json")
+
+
+def test_the_hubs_clients_see_the_names_among_the_references(installation, named):
+    from huggingface_hub import HfApi
+
+    refs = HfApi(endpoint=installation.url, token=installation.token).list_repo_refs("lab/named")
+    found = {one.name: (one.ref, one.target_commit) for one in refs.tags}
+    assert found["paper"] == ("refs/tags/paper", named)
+    assert found["production"] == ("refs/aliases/production", named)
+    assert [one.name for one in refs.branches] == ["main"]
+
+
+def test_a_name_that_moves_is_fetched_anew(hub, installation, tmp_path):
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=installation.url, token=installation.token)
+    for number in (1, 2):
+        (tmp_path / "w.txt").write_text(f"number {number}")
+        hub.push(tmp_path / "w.txt", "lab/moving")
+        hub.promote("lab/moving", "production")
+        file = api.hf_hub_download("lab/moving", "w.txt", revision="production", cache_dir=tmp_path / "cache")
+        assert Path(file).read_text() == f"number {number}"
+    hub.delete_alias("lab/moving", "production", reason="enough")
+    assert not api.revision_exists("lab/moving", "production")
+    assert [move.to_version for move in hub.alias_history("lab/moving")] == [None, "v2", "v1"]
