@@ -56,7 +56,7 @@ from steelyard_platform.repos.services import tidy_reason
 from steelyard_platform.weights.approvals import settle
 from steelyard_platform.weights.gates import Verdict
 from steelyard_platform.weights.models import GateRule
-from steelyard_platform.weights.services import gated, pass_gates, refuse_unless_passed, verdicts_for
+from steelyard_platform.weights.services import gated, pass_gates, refuse_unless_passed, sign_if_asked, verdicts_for
 
 _ENROLMENT = timedelta(days=7)
 _INFO_ITEMS = 20
@@ -162,6 +162,7 @@ def create_release(
     demand(actor, Action.OPERATE_FLEET, version.repository.team.resource)
     if variant:
         version = variant_of(version, variant)
+    sign_if_asked(version, GateRule.RELEASE)
     with gated(version.repository, actor):
         verdicts = pass_gates(
             f"{version.repository.full_name}@{version.label} cannot be released",
@@ -266,6 +267,7 @@ def start_rollout(*, request: RolloutRequest, actor: Actor) -> Rollout:
     if release is None:
         raise NotFoundError(f"There is no release {request.release}.")
     demand(actor, Action.OPERATE_FLEET, release.team.resource)
+    sign_if_asked(release.version, GateRule.RELEASE)
     with gated(release.version.repository, actor):
         _check_still_released(release, request, actor)
         devices = _accepted_devices(release.team, request.devices)

@@ -1,23 +1,47 @@
-"""What is recorded about a version that its gates ask for, gathered in a constant number of queries."""
+"""What is recorded about a version that its gates ask for, gathered in few queries however much there is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from steelyard_platform.repos.models import Version
 from steelyard_platform.weights.approvals import approvers_of
-from steelyard_platform.weights.gates import GateFacts, Measured
+from steelyard_platform.weights.gates import (
+    ApprovalRule,
+    DropRule,
+    GateFacts,
+    Measured,
+    Rule,
+    Scan,
+    ScanRule,
+    SignatureRule,
+    ThresholdRule,
+)
+from steelyard_platform.weights.inspection import files_of, files_to_inspect, findings_of
 from steelyard_platform.weights.models import Evaluation
+from steelyard_platform.weights.signing import known_signature
 
 _EVALUATIONS_LOOKED_AT = 200
 
 
-def facts_of(version: Version, target: str) -> GateFacts:
-    """For moving the alias `target` to the version, or for releasing it."""
+def facts_of(version: Version, target: str, rules: Sequence[Rule]) -> GateFacts:
+    """What these rules ask, for moving the alias `target` to the version, or for releasing it."""
+    asked = {type(rule) for rule in rules}
+    is_measured = not asked.isdisjoint({ThresholdRule, DropRule})
     return GateFacts(
         size=version.total_size,
-        measures=measures_of(version),
-        parent_measures=measures_of(origin_of(version)),
-        approved_by=approvers_of(version, target),
+        measures=measures_of(version) if is_measured else (),
+        parent_measures=measures_of(origin_of(version)) if DropRule in asked else (),
+        scan=_scan_of(version) if ScanRule in asked else Scan(unread=1),
+        is_signed=SignatureRule in asked and known_signature(version) is not None,
+        approved_by=approvers_of(version, target) if ApprovalRule in asked else (),
     )
+
+
+def _scan_of(version: Version) -> Scan:
+    found = [f"{finding.path}: {finding.sentence}" for finding in findings_of(files_of(version))]
+    # A version that nobody has looked at may hold more than its files' names say.
+    return Scan(unread=len(files_to_inspect(version)) or int(not version.is_examined), findings=found)
 
 
 def origin_of(version: Version) -> Version | None:

@@ -4,6 +4,8 @@ accuracy >= 0.95 on team/dataset@v3            the newest evaluation on that dat
 latency_ms_p50 <= 30 on onnxruntime-cpu        the newest evaluation in that runtime
 accuracy drop from parent <= 0.01              against the version it was made from, on the same data
 size_mb <= 12                                  all files of the version, in millions of bytes
+no scan findings                               every file that may hold weights was looked into, and nothing was found
+signed                                         by a key of this installation that still counts
 approved by 1 maintainer                       of those who did not ask for the promotion themselves
 """
 
@@ -23,7 +25,7 @@ _DROP = re.compile(r"(?P<metric>[a-z][a-z0-9_]*) +drop +from +parent *<= *(?P<li
 _APPROVED = re.compile(r"approved +by +(?P<count>[1-9][0-9]?) +maintainers?")
 _HELP = (
     "Write, for example, 'accuracy >= 0.95 on team/dataset@v1' or 'accuracy drop from parent <= 0.01', "
-    "'size_mb <= 12', 'approved by 1 maintainer'."
+    "'size_mb <= 12', 'no scan findings', 'signed', 'approved by 1 maintainer'."
 )
 _ROUNDING = 1e-9
 # What a version weighs is known without measuring it anywhere.
@@ -68,12 +70,22 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """How many files nobody has looked into yet, and what was found in the others: a sentence each."""
+
+    unread: int
+    findings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GateFacts:
     """All that rules ask about a version. `approved_by`: maintainers; measures come newest first."""
 
     size: int = 0
     measures: Sequence[Measured] = ()
     parent_measures: Sequence[Measured] = ()
+    scan: Scan = Scan(unread=1)
+    is_signed: bool = False
     approved_by: Sequence[str] = ()
 
 
@@ -105,11 +117,22 @@ class DropRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ScanRule:
+    """Nothing was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRule:
+    """It is signed."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalRule:
     count: int
 
 
-Rule = ThresholdRule | SizeRule | DropRule | ApprovalRule
+Rule = ThresholdRule | SizeRule | DropRule | ScanRule | SignatureRule | ApprovalRule
+_PLAIN_RULES: dict[str, Rule] = {"no scan findings": ScanRule(), "signed": SignatureRule()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +166,8 @@ def parse_rule(text: str) -> Rule:
 
 def _read(text: str) -> Rule | None:
     """None, or ValueError or InvalidReferenceError, for what is no rule."""
+    if (plain := _PLAIN_RULES.get(" ".join(text.split()))) is not None:
+        return plain
     if match := _APPROVED.fullmatch(text):
         return ApprovalRule(int(match["count"]))
     if match := _DROP.fullmatch(text):
@@ -180,6 +205,11 @@ def judge(text: str, facts: GateFacts) -> Verdict:
             return Verdict(text, threshold.allows(value), value, sentence)
         case DropRule() as rule:
             return _judge_drop(text, rule, facts)
+        case ScanRule():
+            return _judge_scan(text, facts.scan)
+        case SignatureRule():
+            is_signed = "it is signed" if facts.is_signed else "it has no valid signature"
+            return Verdict(text, facts.is_signed, None, f"{is_signed}; one by this installation is asked")
         case ApprovalRule(count):
             return _judge_approval(text, count, facts)
 
@@ -208,6 +238,19 @@ def _judge_drop(text: str, rule: DropRule, facts: GateFacts) -> Verdict:
         f"a loss of at most {rule.limit:g} is asked"
     )
     return Verdict(text, drop <= rule.limit + _ROUNDING, drop, sentence)
+
+
+def _judge_scan(text: str, scan: Scan) -> Verdict:
+    if scan.findings:
+        many = "1 finding" if len(scan.findings) == 1 else f"{len(scan.findings)} findings, the first of them"
+        sentence = f"{many}: {scan.findings[0].rstrip('.')}; none is asked"
+        return Verdict(text, passed=False, measured=float(len(scan.findings)), sentence=sentence)
+    if scan.unread:
+        many = "1 file was" if scan.unread == 1 else f"{scan.unread} files were"
+        return Verdict(
+            text, passed=False, measured=None, sentence=f"{many} not scanned yet; ask again when that is done"
+        )
+    return Verdict(text, passed=True, measured=0.0, sentence="nothing was found in its files; no finding is asked")
 
 
 def _judge_approval(text: str, count: int, facts: GateFacts) -> Verdict:

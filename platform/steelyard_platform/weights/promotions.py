@@ -33,7 +33,7 @@ from steelyard_platform.repos.webhooks import Comment, Event, announce
 from steelyard_platform.weights.approvals import counting_approvals, discussed, replaced_by, subject_of
 from steelyard_platform.weights.gates import Verdict
 from steelyard_platform.weights.models import GateRule, Promotion, PromotionEvent
-from steelyard_platform.weights.services import gated, promote_version, verdicts_for
+from steelyard_platform.weights.services import gated, promote_version, sign_if_asked, verdicts_for
 
 
 @transaction.atomic
@@ -136,6 +136,8 @@ def carry_out(*, promotion: Promotion, reason: str, override: bool, actor: Actor
 
     Raises: as `promote_version`; ConflictError when the request has ended, or asks for a release.
     """
+    if promotion.version is not None and promotion.state == PromotionState.OPEN:
+        sign_if_asked(_version_of(promotion), promotion.target)
     with gated(promotion.repository, actor), _open(promotion) as found:
         if found.target == GateRule.RELEASE:
             raise ConflictError("A release is carried out by releasing this version to devices.")

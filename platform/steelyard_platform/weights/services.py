@@ -25,9 +25,10 @@ from steelyard_platform.repos.models import Alias, AliasMove, Repository, Versio
 from steelyard_platform.repos.queries import visible_repositories
 from steelyard_platform.weights.approvals import is_asked_and_approved, settle
 from steelyard_platform.weights.facts import facts_of
-from steelyard_platform.weights.gates import Verdict, judge, parse_rule
+from steelyard_platform.weights.gates import SignatureRule, Verdict, judge, parse_rule
 from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge, Relation
 from steelyard_platform.weights.search import index_measures
+from steelyard_platform.weights.signing import is_signed
 
 
 @transaction.atomic
@@ -103,6 +104,7 @@ def promote_version(*, version: Version, alias: str, reason: str, actor: Actor, 
         raise InvalidNameError(
             f"Gates mean releases to devices by {alias!r}; choose another name, or release the version.", name=alias
         )
+    sign_if_asked(version, alias)
     with gated(repository, actor):
         verdicts = pass_gates(
             f"{repository.full_name}@{version.label} cannot become {alias!r}",
@@ -178,13 +180,24 @@ def refuse_unless_passed(
 
 def verdicts_for(version: Version, applies_to: str) -> list[Verdict]:
     """What each rule that guards `applies_to` (an alias, or `release`) says of the version."""
-    guarding = [GateRule.ANY, applies_to]
-    rules = GateRule.objects.filter(repository=version.repository, applies_to__in=guarding).order_by("pk")
-    texts = [rule.text for rule in rules]
+    texts = _rules_for(version.repository, applies_to)
     if not texts:
         return []
-    facts = facts_of(version, applies_to)
+    facts = facts_of(version, applies_to, [parse_rule(text) for text in texts])
     return [judge(text, facts) for text in texts]
+
+
+def sign_if_asked(version: Version, applies_to: str) -> None:
+    """Has the version signed when a rule asks for that: before the transaction, because the key may lie elsewhere."""
+    rules = map(parse_rule, _rules_for(version.repository, applies_to))
+    if any(isinstance(rule, SignatureRule) for rule in rules):
+        is_signed(version)
+
+
+def _rules_for(repository: Repository, applies_to: str) -> list[str]:
+    guarding = [GateRule.ANY, applies_to]
+    rules = GateRule.objects.filter(repository=repository, applies_to__in=guarding).order_by("pk")
+    return [rule.text for rule in rules]
 
 
 def visible_lineage(version: Version, actor: Actor) -> QuerySet[LineageEdge]:

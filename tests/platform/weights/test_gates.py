@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steelyard_contracts.errors import GateSyntaxError
-from steelyard_platform.weights.gates import GateFacts, Measured, judge, parse_rule
+from steelyard_platform.weights.gates import GateFacts, Measured, Scan, judge, parse_rule
 
 DATA = "lab/digits"
 
@@ -85,6 +85,27 @@ def test_approvals_are_counted(rule, approvers, passed, sentence):
     assert (verdict.passed, verdict.measured, verdict.sentence) == (passed, len(approvers), sentence)
 
 
+@pytest.mark.parametrize(
+    ("scan", "passed", "sentence"),
+    [
+        (Scan(unread=0), True, "nothing was found in its files; no finding is asked"),
+        (Scan(unread=1), False, "1 file was not scanned yet; ask again when that is done"),
+        (Scan(unread=2), False, "2 files were not scanned yet; ask again when that is done"),
+        (Scan(0, ["m.pt: It runs os.system."]), False, "1 finding: m.pt: It runs os.system; none is asked"),
+        (Scan(3, ["m.pt: It runs.", "n: Odd."]), False, "2 findings, the first of them: m.pt: It runs; none is asked"),
+    ],
+)
+def test_scans(scan, passed, sentence):
+    verdict = judge("no scan  findings", GateFacts(scan=scan))
+    assert (verdict.passed, verdict.sentence) == (passed, sentence)
+
+
+def test_what_nobody_said_anything_about_passes_nothing():
+    for rule in ("signed", "no scan findings", "approved by 1 maintainer", "accuracy >= 0", "accuracy <= 1"):
+        assert not judge(rule, GateFacts()).passed
+    assert judge("signed", GateFacts(is_signed=True)).passed
+
+
 def test_a_measure_that_is_no_number_passes_nothing():
     facts = GateFacts(measures=[measured(float("nan"))], parent_measures=[measured(0.9)])
     for rule in ("accuracy >= 0.1", "accuracy <= 0.1", "accuracy drop from parent <= 1"):
@@ -106,6 +127,8 @@ def test_a_measure_that_is_no_number_passes_nothing():
         "approved by 0 maintainers",
         "approved by maintainers",
         "approved by 1 reader",
+        "unsigned",
+        "no findings",
     ],
 )
 def test_a_rule_that_does_not_parse_is_refused_with_an_example(text):

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 
+from steelyard_contracts.digests import sha256_of
 from steelyard_contracts.errors import ForbiddenError, GateRefusedError, InvalidInputError, InvalidNameError
 from steelyard_contracts.jobs import EvaluationReport
 from steelyard_contracts.refs import RepositoryKind
+from steelyard_contracts.weights import FileReport, Finding, Severity
 from steelyard_platform.accounts.models import AuditRow
-from steelyard_platform.accounts.permissions import Role
+from steelyard_platform.accounts.permissions import OPERATOR, Actor, Role
 from steelyard_platform.accounts.services import set_role
 from steelyard_platform.accounts.tokens import actor_for_user
-from steelyard_platform.repos.models import Alias, AliasMove
+from steelyard_platform.repos.models import Alias, AliasMove, Version
 from steelyard_platform.repos.services import protect_alias
-from steelyard_platform.weights.services import add_gate, promote_version, record_evaluation
+from steelyard_platform.weights.inspection import record_report
+from steelyard_platform.weights.models import VersionSignature
+from steelyard_platform.weights.services import add_gate, promote_version, record_evaluation, verdicts_for
+from steelyard_platform.weights.signing import revoke_key, rotate_key, signature_of
 from tests.support.factories import commit_files, make_repository, make_user, picture_dataset
 
 pytestmark = pytest.mark.django_db
+WORKER = Actor(name="a worker")
 
 
 @pytest.fixture
@@ -130,3 +137,65 @@ def test_no_alias_is_called_like_the_releases_that_gates_speak_of(model, owner):
     version = commit_files(model, owner, {"w": b"1"})
     with pytest.raises(InvalidNameError, match="Gates mean releases to devices by 'release'"):
         promote_version(version=version, alias="release", reason="", actor=actor_for_user(owner))
+
+
+def scanned(version, data, *findings):
+    """As a worker reports it."""
+    report = FileReport(sha256=sha256_of(data), format="torch", findings=list(findings))
+    record_report(version=version, report=report, actor=WORKER)
+    Version.objects.filter(pk=version.pk).update(is_examined=True)
+    version.refresh_from_db(fields=["is_examined"])
+
+
+@pytest.mark.parametrize("severity", list(Severity))
+def test_a_version_passes_when_all_its_files_were_scanned_and_nothing_was_found(model, owner, severity):
+    actor = actor_for_user(owner)
+    add_gate(repository=model, text="no scan findings", applies_to="*", actor=actor)
+    clean, other = (commit_files(model, owner, {"model.pt": data, "README.md": b"#"}) for data in (b"1", b"2"))
+    with pytest.raises(GateRefusedError, match="1 file was not scanned yet; ask again when that is done"):
+        promote_version(version=clean, alias="production", reason="", actor=actor)
+    scanned(clean, b"1")
+    promote_version(version=clean, alias="production", reason="", actor=actor)
+    scanned(other, b"2", Finding(severity=severity, code="runs-code", sentence="It runs os.system."))
+    with pytest.raises(GateRefusedError, match=r"1 finding: model.pt: It runs os.system; none is asked\.$"):
+        promote_version(version=other, alias="production", reason="", actor=actor)
+
+
+def test_a_version_that_nobody_has_looked_at_may_hold_anything(model, owner):
+    actor = actor_for_user(owner)
+    add_gate(repository=model, text="no scan findings", applies_to="*", actor=actor)
+    version = commit_files(model, owner, {"README.md": b"#"})
+    with pytest.raises(GateRefusedError, match="not scanned yet"):
+        promote_version(version=version, alias="production", reason="", actor=actor)
+
+
+def test_a_version_is_signed_when_a_rule_asks_for_it(model, owner):
+    actor = actor_for_user(owner)
+    add_gate(repository=model, text="signed", applies_to="*", actor=actor)
+    version = commit_files(model, owner, {"w": b"1"})
+    assert not verdicts_for(version, "production")[0].passed
+    promote_version(version=version, alias="production", reason="", actor=actor)
+    assert AliasMove.objects.get().verdicts[0]["sentence"] == "it is signed; one by this installation is asked"
+    assert VersionSignature.objects.filter(version=version).exists()
+
+
+def test_a_version_that_cannot_be_signed_is_refused(model, owner, monkeypatch):
+    """The key lies with a program, and that program does not answer."""
+    actor = actor_for_user(owner)
+    add_gate(repository=model, text="signed", applies_to="*", actor=actor)
+    version = commit_files(model, owner, {"w": b"1"})
+    monkeypatch.setattr(settings.ENVIRONMENT, "signing_backend", "steelyard_platform.weights.signers.CommandSigner")
+    monkeypatch.setattr(settings.ENVIRONMENT, "signing_command", "/bin/false")
+    with pytest.raises(GateRefusedError, match="it has no valid signature; one by this installation is asked"):
+        promote_version(version=version, alias="production", reason="", actor=actor)
+
+
+def test_what_a_revoked_key_signed_is_not_signed(model, owner):
+    actor = actor_for_user(owner)
+    add_gate(repository=model, text="signed", applies_to="*", actor=actor)
+    version = commit_files(model, owner, {"w": b"1"})
+    key = signature_of(version).key_id
+    assert verdicts_for(version, "production")[0].passed
+    rotate_key(actor=OPERATOR)
+    revoke_key(key_id=key, reason="it was copied", actor=OPERATOR)
+    assert not verdicts_for(version, "production")[0].passed
