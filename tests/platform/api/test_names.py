@@ -47,8 +47,8 @@ def test_the_history_of_names_comes_in_pages_that_miss_nothing(call, owner):
         call("PUT", "/aliases/production", {"revision": f"v{number % 3 + 1}", "reason": f"step {number}"})
     call("PUT", "/aliases/staging", {"revision": "v1"})
     call("DELETE", "/aliases/production?reason=gone")
-    seen = []
-    cursor = ""
+    seen: list[dict[str, str]] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = call("GET", f"/alias-history?alias=production&limit=3&cursor={cursor}").json()
         assert len(page["items"]) <= 3

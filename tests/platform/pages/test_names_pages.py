@@ -11,7 +11,7 @@ from steelyard_platform.accounts.services import set_role
 from steelyard_platform.accounts.tokens import actor_for_user
 from steelyard_platform.repos.models import Alias
 from steelyard_platform.weights.models import GateRule, Promotion
-from steelyard_platform.weights.services import add_gate, promote_version
+from steelyard_platform.weights.services import add_gate
 from tests.support.factories import commit_files, make_repository, make_user
 
 pytestmark = pytest.mark.django_db
@@ -60,12 +60,8 @@ def test_names_their_history_and_what_was_overridden(client, read, post, model, 
 
 
 def test_protected_and_deleted_by_forms(client, read, post, model, owner, author):
-    from steelyard_platform.repos.revisions import resolve
-
-    version = resolve(model, "v1").version
-    version.repository = model
-    promote_version(version=version, alias="production", reason="", actor=actor_for_user(owner))
     client.force_login(owner)
+    post("/versions/v1/promote", alias="production", reason="")
     post("/names/protect", alias="production")
     assert Alias.objects.get().is_protected
     client.force_login(author)
@@ -117,7 +113,7 @@ def test_changed_rejected_and_withdrawn_on_pages(client, read, post, model, owne
     client.force_login(author)
     post("/promotions/ask", revision="v1", target="production")
     post("/promotions/1/change", revision="v2")
-    assert Promotion.objects.get().version.label == "v2"
+    assert "v2 as production" in read("/promotions/1")
     assert post("/promotions/1/withdraw").status_code == 302
     post("/promotions/ask", revision="v1", target="release")
     assert "steelyard release" in read("/promotions/2")

@@ -111,13 +111,16 @@ def test_an_override_takes_a_maintainer_and_a_reason_and_is_kept(model, owner, t
     set_role(team=team, username=contributor.username, role=Role.CONTRIBUTOR, actor=actor)
     add_gate(repository=model, text="accuracy >= 0.9", applies_to="production", actor=actor)
     version = commit_files(model, owner, {"w": b"1"})
-    asked = {"version": version, "alias": "production", "override": True}
+
+    def override(reason, who):
+        promote_version(version=version, alias="production", override=True, reason=reason, actor=who)
+
     with pytest.raises(ForbiddenError, match="may not manage model"):
-        promote_version(**asked, reason="hurry", actor=actor_for_user(contributor))
+        override("hurry", actor_for_user(contributor))
     with pytest.raises(InvalidInputError, match="Gates are overridden with a reason"):
-        promote_version(**asked, reason="  ", actor=actor)
+        override("  ", actor)
     assert not Alias.objects.exists()
-    promote_version(**asked, reason="the old one is broken", actor=actor)
+    override("the old one is broken", actor)
     said = "accuracy was never measured; evaluate this version first"
     move = AliasMove.objects.get()
     assert (move.reason, move.overridden) == ("the old one is broken", [said])
