@@ -9,7 +9,7 @@ from dataclasses import dataclass
 VERSIONS = 10  # of each repository
 TEAMS = 20
 DATASETS_IN = 5  # every fifth repository is a dataset
-RARE = "axolotl"  # a word of one card in a thousand
+RARE, _SPARE = "axolotl", 2  # a word of one card in a thousand, of a public model
 _VOWELS, _CONSONANTS = "aeiou", "bdfgklmnprstvz"
 _TASKS = ["image-classification", "object-detection", "image-segmentation", "text-classification"]
 _LIBRARIES = ["transformers", "onnx", "timm", "ultralytics"]
@@ -47,7 +47,7 @@ def corpus(count: int) -> Iterator[Made]:
     weights = [1 / (rank + 10) for rank in range(len(vocabulary))]
     for number in range(count):
         words = chance.choices(vocabulary, weights, k=chance.randint(100, 500))
-        words += [RARE] if number % 1000 == 0 else []
+        words += [RARE] if number % 1000 == _SPARE else []
         yield Made(
             number=number,
             team=f"team-{number % TEAMS}",

@@ -53,7 +53,9 @@ def holding(rows: QuerySet[Repository], words: Iterable[str]) -> QuerySet[Reposi
     if connection.vendor == "postgresql":
         # Letters and digits alone: nothing in them could end the quotes.
         query = " & ".join(f"'{word}':*" for word in wanted)
-        return rows.filter(_Matches(F("document__words"), Value(query, output_field=TextField())))
+        # A query of its own: across a join that may find nothing, the index would not be used.
+        matching = SearchDocument.objects.filter(_Matches(F("words"), Value(query, output_field=TextField())))
+        return rows.filter(pk__in=matching.values("pk"))
     for word in wanted:
         rows = rows.filter(Q(document__words__startswith=word) | Q(document__words__contains=f" {word}"))
     return rows

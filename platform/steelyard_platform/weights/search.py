@@ -54,7 +54,9 @@ def find(
     actor: Actor, kind: RepositoryKind, search: Search, *, cursor: str | None, limit: int
 ) -> tuple[list[Hit], str | None]:
     """A page of hits and the next one's cursor, in two queries. Raises: InvalidInputError for a bad cursor."""
-    rows = matching(actor, kind, search).select_related("document")
+    # Whatever has no document yet cannot be sorted by it; the words are for the database alone.
+    rows = matching(actor, kind, search).filter(document__isnull=False)
+    rows = rows.select_related("document").defer("document__words")
     ascending = search.sort is Sort.NAME or (search.sort is Sort.METRIC and not search.measures[0].wants_more)
     rows = rows.annotate(sorted_by=_sort_value(actor, search))
     found, following = page_of(

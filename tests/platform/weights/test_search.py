@@ -80,7 +80,7 @@ def measure(repository, dataset, **metrics):
         "reader-small",
         "READ sma",
         "tails",
-        "tail GARD",
+        "tail GARDEN",
         "apache",
         "digits",
         "1e5",
