@@ -112,7 +112,15 @@ class InspectSpec(WireModel):
     model: str
 
 
-JobSpec = Annotated[TrainSpec | EvaluateSpec | OptimiseSpec | InspectSpec, Field(discriminator="kind")]
+class ConvertSpec(WireModel):
+    """Write what torch pickled as safetensors, in a process without network; the version stands on a side branch."""
+
+    kind: Literal["convert"] = "convert"
+    model: str
+    path: str | None = Field(None, max_length=1024, description="One file; all that torch saved when none is named.")
+
+
+JobSpec = Annotated[TrainSpec | EvaluateSpec | OptimiseSpec | InspectSpec | ConvertSpec, Field(discriminator="kind")]
 
 
 class JobRequest(WireModel):

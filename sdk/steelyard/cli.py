@@ -251,6 +251,16 @@ def optimise(
     _follow(client, job, wait=wait)
 
 
+@main.command()
+@click.argument("model")
+@click.option("--file", "path", default=None, help="One file of the version; all that torch saved when none is named.")
+@click.option("--wait/--no-wait", default=True)
+@_with_client
+def convert(client: Client, model: str, *, path: str | None, wait: bool) -> None:
+    """Write the pickled weights of MODEL as safetensors, on a side branch."""
+    _follow(client, client.convert(model, path=path), wait=wait)
+
+
 @main.group()
 def jobs() -> None:
     """List, watch and cancel jobs."""

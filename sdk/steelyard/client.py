@@ -19,6 +19,7 @@ from steelyard.transport import Transport
 from steelyard_contracts.errors import ConflictError, InvalidInputError
 from steelyard_contracts.fleet import DeviceView, ReleaseRequest, ReleaseView, RolloutRequest, RolloutView
 from steelyard_contracts.jobs import (
+    ConvertSpec,
     EvaluateSpec,
     JobRequest,
     JobSpec,
@@ -434,6 +435,10 @@ class Client:
     def optimise(self, **fields: Any) -> JobView:
         """Queues an optimisation; the fields are those of `OptimiseSpec`."""
         return self.submit(OptimiseSpec.model_validate(_texts(fields)))
+
+    def convert(self, model: str, *, path: str | None = None) -> JobView:
+        """Queues the conversion of what torch pickled to safetensors, onto a side branch of the version."""
+        return self.submit(ConvertSpec(model=model, path=path))
 
     def submit(self, spec: JobSpec) -> JobView:
         return self.transport.post(JobView, f"{_API}/jobs", JobRequest(spec=spec))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from steelyard_contracts.errors import InvalidInputError
-from steelyard_contracts.jobs import EvaluateSpec, InspectSpec, JobSpec, OptimiseSpec, TrainSpec
+from steelyard_contracts.jobs import ConvertSpec, EvaluateSpec, InspectSpec, JobSpec, OptimiseSpec, TrainSpec
 from steelyard_contracts.names import check_reference_name
 from steelyard_contracts.refs import RepositoryKind, parse_ref
 from steelyard_platform.accounts.permissions import OPERATOR, PLATFORM, Action, Actor, demand
@@ -19,6 +19,7 @@ from steelyard_platform.datasets.services import VALIDATION, check_classificatio
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.queries import find_existing_version, find_repository
 from steelyard_platform.repos.services import create_repository
+from steelyard_platform.repos.tree import entry_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ def pin(spec: JobSpec, actor: Actor) -> Pinned:
             return _pin_optimise(spec, actor)
         case InspectSpec():
             return _pin_inspect(spec, actor)
+        case ConvertSpec():
+            return _pin_convert(spec, actor)
 
 
 # What the platform asks for of its own accord.
@@ -98,6 +101,15 @@ def _pin_inspect(spec: InspectSpec, actor: Actor) -> Pinned:
     model = _model(spec.model, actor)
     pinned = spec.model_copy(update={"model": _pinned_text(model)})
     return Pinned(pinned, model.repository, frozenset(_reading([model.repository])))
+
+
+def _pin_convert(spec: ConvertSpec, actor: Actor) -> Pinned:
+    model = _model(spec.model, actor)
+    home = find_repository(actor, RepositoryKind.MODEL, model.repository.full_name, Action.RUN_JOBS)
+    if spec.path is not None:
+        entry_at(model, spec.path)
+    pinned = spec.model_copy(update={"model": _pinned_text(model)})
+    return Pinned(pinned, home, frozenset({*_reading([home]), (home.pk, Action.WRITE)}))
 
 
 def _dataset(text: str, actor: Actor) -> Version:
