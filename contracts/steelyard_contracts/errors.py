@@ -12,7 +12,9 @@
     ├── AuthenticationError          401  no token, or one that opens nothing
     │   └── TokenExpiredError
     ├── ForbiddenError               403  known, but not allowed
-    │   └── GatedError                    its files are for those whose request for access was accepted
+    │   ├── GatedError                    its files are for those whose request for access was accepted
+    │   ├── QuarantinedError              the version holds a dangerous file
+    │   └── BeingScannedError             the installation waits until every file was looked into
     ├── NotFoundError                404  also what a private thing looks like to a stranger
     │   ├── RepositoryNotFoundError
     │   ├── RevisionNotFoundError
@@ -101,6 +103,14 @@ class ForbiddenError(SteelyardError):
 
 class GatedError(ForbiddenError):
     code = "gated"
+
+
+class QuarantinedError(ForbiddenError):
+    code = "quarantined"
+
+
+class BeingScannedError(ForbiddenError):
+    code = "being_scanned"
 
 
 class NotFoundError(SteelyardError):

@@ -5,6 +5,7 @@ A file is known by its SHA-256, so that the same bytes are read once, in however
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -150,3 +151,31 @@ class TensorInFile(TensorView):
     """A tensor, and the file it is in."""
 
     path: str
+
+
+class QuarantineState(StrEnum):
+    """A found danger leads from none to quarantined; lifting and putting back lead between it and lifted."""
+
+    NONE = "none"
+    QUARANTINED = "quarantined"
+    LIFTED = "lifted"
+
+
+class LiftView(BaseModel):
+    """A maintainer's word that a version may go out although files of it are dangerous. In force until it ends."""
+
+    reason: str
+    lifted_by: str
+    lifted_at: datetime
+    ended_by: str | None
+    ended_reason: str | None
+    ended_at: datetime | None
+
+
+class QuarantineView(BaseModel):
+    """Whether a version's files may be downloaded, what is dangerous in them, and every lift, newest first."""
+
+    version: str
+    state: QuarantineState
+    findings: list[FindingView]
+    history: list[LiftView]

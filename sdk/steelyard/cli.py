@@ -29,6 +29,7 @@ from steelyard_contracts.jobs import JobState, JobView, VariantKind
 from steelyard_contracts.lineage import Direction
 from steelyard_contracts.promotions import GateVerdict
 from steelyard_contracts.refs import RepositoryKind, parse_ref
+from steelyard_contracts.weights import QuarantineView
 
 _SORTS = ["updated", "created", "name", "size", "downloads", "metric"]
 
@@ -262,6 +263,37 @@ def convert(client: Client, model: str, *, path: str | None, wait: bool) -> None
 
 
 @main.group()
+def quarantine() -> None:
+    """See why a version is not downloaded; let it go out with a reason; put it back."""
+
+
+@quarantine.command("show")
+@click.argument("ref")
+@_with_client
+def show_quarantine(client: Client, ref: str) -> None:
+    """Whether REF is in quarantine, and what is dangerous in it."""
+    _echo_quarantine(client.quarantine(ref))
+
+
+@quarantine.command("lift")
+@click.argument("ref")
+@click.option("--reason", required=True, help="Why it may go out all the same; kept and shown.")
+@_with_client
+def lift_quarantine(client: Client, ref: str, reason: str) -> None:
+    """Let the version REF go out with the dangers that are known now."""
+    _echo_quarantine(client.lift_quarantine(ref, reason=reason))
+
+
+@quarantine.command("restore")
+@click.argument("ref")
+@click.option("--reason", required=True)
+@_with_client
+def restore_quarantine(client: Client, ref: str, reason: str) -> None:
+    """Put REF back into quarantine."""
+    _echo_quarantine(client.restore_quarantine(ref, reason=reason))
+
+
+@main.group()
 def jobs() -> None:
     """List, watch and cancel jobs."""
 
@@ -488,6 +520,16 @@ def _show_rollout(rollout: RolloutView) -> None:
     for device in rollout.devices:
         table.add_row(device.device, str(device.stage + 1), device.state, device.detail)
     _show(table)
+
+
+def _echo_quarantine(view: QuarantineView) -> None:
+    said = {"none": "not in quarantine", "quarantined": "in quarantine", "lifted": "out of quarantine by a lift"}
+    click.echo(f"{view.version} is {said[view.state]}.")
+    for finding in view.findings:
+        click.echo(f"  {finding.path}: {finding.sentence}")
+    for one in view.history:
+        end = f"; ended {one.ended_by or ''} {one.ended_reason}" if one.ended_at else ""
+        click.echo(f"  lifted by {one.lifted_by} on {one.lifted_at:%Y-%m-%d %H:%M}: {one.reason}{end}")
 
 
 def _seen(moment: datetime | None) -> str:

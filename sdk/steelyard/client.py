@@ -40,7 +40,7 @@ from steelyard_contracts.promotions import (
     PromotionView,
 )
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
-from steelyard_contracts.weights import InspectionState, InspectionView, TensorInFile
+from steelyard_contracts.weights import InspectionState, InspectionView, QuarantineView, TensorInFile
 
 if TYPE_CHECKING:
     from steelyard.verifying import PublishedKey
@@ -313,6 +313,20 @@ class Client:
         one = _ref(ref)
         items = self._pages(f"{_version(one)}/tensors", module=module, model=model, limit=_PAGE)
         return (TensorInFile.model_validate(item) for item in items)
+
+    # --- quarantine ----------------------------------------------------------------------------
+
+    def quarantine(self, ref: str | Ref) -> QuarantineView:
+        """Whether the version's files may be downloaded, and what is dangerous in them."""
+        return self.transport.get(QuarantineView, f"{_version(_ref(ref))}/quarantine")
+
+    def lift_quarantine(self, ref: str | Ref, *, reason: str) -> QuarantineView:
+        """Lets a version with dangerous files go out. Needs a maintainer's token; the reason is kept and shown."""
+        return self.transport.post(QuarantineView, f"{_version(_ref(ref))}/quarantine/lift", {"reason": reason})
+
+    def restore_quarantine(self, ref: str | Ref, *, reason: str) -> QuarantineView:
+        """Puts a version back whose quarantine was lifted."""
+        return self.transport.post(QuarantineView, f"{_version(_ref(ref))}/quarantine/put-back", {"reason": reason})
 
     # --- names and gates ---------------------------------------------------------------------
 

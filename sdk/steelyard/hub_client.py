@@ -141,6 +141,7 @@ def _ours(error: Exception) -> Exception:
     table: list[tuple[type[Exception], type[SteelyardError]]] = [
         (errors.RevisionNotFoundError, RevisionNotFoundError),
         (errors.EntryNotFoundError, EntryNotFoundError),
+        (errors.GatedRepoError, ForbiddenError),
         (errors.RepositoryNotFoundError, RepositoryNotFoundError),
         (errors.BadRequestError, InvalidInputError),
         (errors.HFValidationError, InvalidInputError),

@@ -121,7 +121,9 @@ def test_a_file_that_runs_code_is_refused_with_the_name_of_the_code(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"PK\x03\x04", torch_zip(program(b"]")), torch_zip(program(call("a", "b", line("x"))))]
+    "data",
+    [b"", b"PK\x03\x04", torch_zip(program(b"]")), torch_zip(program(call("a", "b", line("x"))))],
+    ids=["empty", "broken", "a list", "an import"],
 )
 def test_what_cannot_be_converted_is_refused_in_a_sentence(tmp_path, data):
     source = tmp_path / "model.pt"

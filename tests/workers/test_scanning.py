@@ -75,6 +75,7 @@ def test_a_file_that_is_not_there_is_not_taken_for_a_harmless_one(tmp_path):
         (gzip.compress(bytes(range(256)) * 10_000), "is a bomb"),
         (zipped(("a.zip", zipped(("a", bytes(2_000_000))))), "unpacks to more than 0 MiB"),
     ],
+    ids=["entries", "ratio", "bytes"],
 )
 def test_limits_end_the_scan_with_a_finding(look, data, said):
     (found,) = look(data, SMALL)

@@ -18,6 +18,7 @@ from steelyard_contracts.errors import AuthenticationError, ForbiddenError
 class Action(StrEnum):
     SEE = "see"  # that it is there, its card, and the names of its files
     READ = "read"  # its files
+    INSPECT = "inspect"  # its files, also those in quarantine; granted to the jobs that look into them, and to no role
     PROPOSE = "propose changes to"  # a branch refs/pr/N of one's own
     WRITE = "write"  # commit, branch, tag, move an unprotected alias
     CREATE = "create"  # a repository in a team
@@ -51,7 +52,7 @@ _READING = frozenset({Action.SEE, Action.READ})
 _PROPOSING = _READING | {Action.PROPOSE}
 _CONTRIBUTING = _PROPOSING | {Action.WRITE, Action.CREATE, Action.RUN_JOBS}
 _MAINTAINING = _CONTRIBUTING | {Action.MANAGE, Action.OPERATE_FLEET}
-_EVERYTHING = frozenset(Action)
+_EVERYTHING = frozenset(Action) - {Action.INSPECT}
 
 ROLE_ALLOWS: Mapping[Role, frozenset[Action]] = {
     Role.READER: _PROPOSING,

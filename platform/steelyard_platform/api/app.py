@@ -19,6 +19,7 @@ from steelyard_platform.api import (
     lineage,
     names,
     promotions,
+    quarantine,
     repositories,
     signatures,
     workers,
@@ -38,6 +39,7 @@ api.add_router("", inspections.router)
 api.add_router("", fleet.router)
 # Last: their addresses begin with a parameter.
 api.add_router("", lineage.router)
+api.add_router("", quarantine.router)
 api.add_router("", signatures.router)
 api.add_router("", names.router)
 api.add_router("", promotions.router)

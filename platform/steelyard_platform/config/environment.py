@@ -67,6 +67,10 @@ class Environment(BaseSettings):
         default=False,
         description="Whether a webhook may lead to a private or local address, such as a team's own server.",
     )
+    downloads_wait_for_scan: bool = Field(
+        default=False,
+        description="Whether a version goes out only when every file of it was scanned; else until a danger shows.",
+    )
     # Clients refer for three weeks, without asking, to what they have sent.
     garbage_grace_hours: int = Field(
         672, ge=1, le=8760, description="How long what no version holds is kept before it is collected."

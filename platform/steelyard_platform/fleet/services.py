@@ -52,15 +52,18 @@ from steelyard_platform.fleet.plan import ALLOWED_REPORTS, Step, next_step
 from steelyard_platform.fleet.signatures import public_key_pem, sign_manifest, trusted_envelope
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.models import Branch, Entry, Version
+from steelyard_platform.repos.revisions import Snapshot
 from steelyard_platform.repos.services import tidy_reason
 from steelyard_platform.weights.approvals import settle
 from steelyard_platform.weights.gates import Verdict
 from steelyard_platform.weights.models import GateRule
+from steelyard_platform.weights.quarantine import check_download
 from steelyard_platform.weights.services import gated, pass_gates, refuse_unless_passed, sign_if_asked, verdicts_for
 
 _ENROLMENT = timedelta(days=7)
 _INFO_ITEMS = 20
 _INFO_LENGTH = 200
+_OF_INSTALL = ("rollout__release__version__branch", "rollout__release__version__repository__team")
 _DOCUMENTATION = frozenset({"README.md", ".gitattributes"})
 
 
@@ -162,6 +165,7 @@ def create_release(
     demand(actor, Action.OPERATE_FLEET, version.repository.team.resource)
     if variant:
         version = variant_of(version, variant)
+    check_download(Snapshot(version.repository, version), actor)
     sign_if_asked(version, GateRule.RELEASE)
     with gated(version.repository, actor):
         verdicts = pass_gates(
@@ -243,13 +247,14 @@ def release_file(release_id: UUID, path: str, actor: Actor) -> Entry:
     """A file of a release that this device was offered. Raises: NotFoundError."""
     device = device_of(actor)
     install = Install.objects.filter(device=device, rollout__release_id=release_id).exclude(state=InstallState.WAITING)
-    found = install.select_related("rollout__release__version__branch").first()
+    found = install.select_related(*_OF_INSTALL).first()
     if found is None:
         raise NotFoundError("This device was not offered that release.")
     release = found.rollout.release
     manifest = ReleaseManifest.model_validate_json(Envelope.model_validate(release.envelope).payload_bytes())
     if path not in {file.path for file in manifest.files}:
         raise NotFoundError(f"The release has no file {path!r}.", path=path)
+    check_download(Snapshot(release.version.repository, release.version), actor)
     return tree.entry_at(release.version, path)
 
 
@@ -267,6 +272,7 @@ def start_rollout(*, request: RolloutRequest, actor: Actor) -> Rollout:
     if release is None:
         raise NotFoundError(f"There is no release {request.release}.")
     demand(actor, Action.OPERATE_FLEET, release.team.resource)
+    check_download(Snapshot(release.version.repository, release.version), actor)
     sign_if_asked(release.version, GateRule.RELEASE)
     with gated(release.version.repository, actor):
         _check_still_released(release, request, actor)

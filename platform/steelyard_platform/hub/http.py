@@ -17,10 +17,12 @@ from django.views.decorators.csrf import csrf_exempt
 
 from steelyard_contracts.errors import (
     AuthenticationError,
+    BeingScannedError,
     EntryNotFoundError,
     GatedError,
     InvalidInputError,
     InvalidPathError,
+    QuarantinedError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
     StaleParentError,
@@ -39,6 +41,9 @@ _ERROR_CODES: dict[type[SteelyardError], str] = {
     RevisionNotFoundError: "RevisionNotFound",
     EntryNotFoundError: "EntryNotFound",
     GatedError: "GatedRepo",
+    # Clients show the sentence of no other refusal: of any other they say that the connection may be down.
+    QuarantinedError: "GatedRepo",
+    BeingScannedError: "GatedRepo",
 }
 # Statuses and sentences that clients compare, where they differ from ours.
 _STATUSES: dict[type[SteelyardError], int] = {InvalidPathError: 422}

@@ -17,6 +17,7 @@ from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve as resolve_revision
 from steelyard_platform.repos.serving import serve_entry
 from steelyard_platform.storage.xet.tokens import Right
+from steelyard_platform.weights.quarantine import check_download
 
 
 @hub_view("GET", "HEAD")
@@ -28,6 +29,7 @@ def resolve(request: HttpRequest, kind: str, namespace: str, name: str, revision
         # Without a host: some clients follow no other redirect when they ask for a file's metadata.
         return HttpResponse(status=307, headers={"Location": moved})
     snapshot = resolve_revision(repository, revision)
+    check_download(snapshot, actor)
     try:
         entry = tree.entry_at(snapshot.version, file.replace(ENCODED_SLASH, "/"))
     except EntryNotFoundError as error:

@@ -24,6 +24,7 @@ from steelyard_contracts.refs import RepositoryKind
 from steelyard_contracts.xet.hashes import from_text, to_text
 from steelyard_contracts.xet.shards import MAX_SHARD
 from steelyard_platform.accounts.authentication import api_actor
+from steelyard_platform.accounts.permissions import Action, may
 from steelyard_platform.hub.commits import action_for
 from steelyard_platform.hub.http import absolute, hub_view
 from steelyard_platform.repos.downloads import note_download
@@ -40,6 +41,7 @@ from steelyard_platform.storage.xet import deduplication, tokens
 from steelyard_platform.storage.xet.reconstruction import Reconstruction, reconstruct
 from steelyard_platform.storage.xet.tokens import Access, Right
 from steelyard_platform.storage.xet.uploads import ShardRegistration, build_on, held_xorbs, store_xorb
+from steelyard_platform.weights.quarantine import check_content, check_download
 
 _MAX_REPORT = 1024 * 1024
 # What is kept of a report, which anybody who can read may send.
@@ -54,14 +56,17 @@ def token(
     actor = api_actor(request)
     if right is Right.READ:
         repository = find_repository(actor, kind, f"{namespace}/{name}")
-        resolve(repository, revision)
+        snapshot = resolve(repository, revision)
+        check_download(snapshot, actor)
         note_download(repository, actor, request.META.get("REMOTE_ADDR", ""))
-        team_id = repository.team_id
+        version_id = snapshot.version.pk if snapshot.version else tokens.NO_VERSION
+        inspects = may(actor, Action.INSPECT, repository.resource)
+        access = Access(repository.team_id, repository.pk, right, version_id, inspects)
     else:  # clients that write name no revision, or one that is yet to be made
         repository = find_repository(actor, kind, f"{namespace}/{name}", action_for(request, revision))
-        team_id = sending_team(actor, repository).pk
-    issued, expires = tokens.issue(Access(team_id, repository.pk, right))
-    address = absolute(request, f"/xet/{tokens.scope_of(team_id)}")
+        access = Access(sending_team(actor, repository).pk, repository.pk, right)
+    issued, expires = tokens.issue(access)
+    address = absolute(request, f"/xet/{tokens.scope_of(access.team_id)}")
     return JsonResponse(
         {"casUrl": address, "accessToken": issued, "exp": expires},
         headers={
@@ -157,12 +162,21 @@ def _reconstruction(request: HttpRequest, scope: str, digest: str) -> Reconstruc
 
 
 def readable_file(access: Access, digest: str) -> XetFile:
-    """Raises: EntryNotFoundError unless a version of the token's repository holds the file: to it no other exists."""
+    """The file, if the token opens it.
+
+    Raises:
+        EntryNotFoundError: no version of the token's repository holds the file: to it no other exists.
+        QuarantinedError: the file is dangerous, and the quarantine of the token's version is not lifted.
+    """
     from_text(digest)
     file = XetFile.objects.filter(pk=digest).first()
     there = Entry.objects.filter(branch__repository=access.repository_id, blob__xet=digest)
-    if file is None or not there.exists():
+    found = there.values_list("blob_id", "blob__weight_file__has_danger").first()
+    if file is None or found is None:
         raise EntryNotFoundError("This repository has no file with this hash.")
+    sha256, is_dangerous = found
+    if not access.inspects:
+        check_content(sha256=sha256, is_dangerous=bool(is_dangerous), version_id=access.version_id)
     return file
 
 

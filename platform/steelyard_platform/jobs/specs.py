@@ -18,8 +18,10 @@ from steelyard_platform.accounts.services import team_named
 from steelyard_platform.datasets.services import VALIDATION, check_classification, summary_of
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.queries import find_existing_version, find_repository
+from steelyard_platform.repos.revisions import Snapshot
 from steelyard_platform.repos.services import create_repository
 from steelyard_platform.repos.tree import entry_at
+from steelyard_platform.weights.quarantine import check_download
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,14 @@ def _pin_optimise(spec: OptimiseSpec, actor: Actor) -> Pinned:
 def _pin_inspect(spec: InspectSpec, actor: Actor) -> Pinned:
     model = _model(spec.model, actor)
     pinned = spec.model_copy(update={"model": _pinned_text(model)})
-    return Pinned(pinned, model.repository, frozenset(_reading([model.repository])))
+    grants = {*_reading([model.repository]), (model.repository.pk, Action.INSPECT)}
+    return Pinned(pinned, model.repository, frozenset(grants))
 
 
 def _pin_convert(spec: ConvertSpec, actor: Actor) -> Pinned:
     model = _model(spec.model, actor)
     home = find_repository(actor, RepositoryKind.MODEL, model.repository.full_name, Action.RUN_JOBS)
+    check_download(Snapshot(home, model), actor)
     if spec.path is not None:
         entry_at(model, spec.path)
     pinned = spec.model_copy(update={"model": _pinned_text(model)})

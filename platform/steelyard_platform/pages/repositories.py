@@ -15,6 +15,7 @@ from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.datasets.services import summary_of
 from steelyard_platform.jobs.models import Job
+from steelyard_platform.pages.quarantine import safety_context
 from steelyard_platform.pages.rendering import page
 from steelyard_platform.pages.weights import inside_of
 from steelyard_platform.repos import tree
@@ -96,7 +97,7 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
         "files": tree.entries_at(found).order_by("path")[:12],
         "splits": splits_of(repository, found),
         "signature": known_signature(found),
-        "inspection": inside_of(found, actor),
+        **safety_context(found, inside_of(found, actor), actor),
         "may_promote": may(actor, Action.WRITE, repository.resource),
         "may_delete": may(actor, Action.MANAGE, repository.resource),
         "may_override": may(actor, Action.MANAGE, repository.resource),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Sum, Value
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Sum, Value
 
 from steelyard_contracts.errors import EntryNotFoundError
 from steelyard_platform.repos.models import Branch, Entry, Version
@@ -15,6 +15,7 @@ from steelyard_platform.storage.batches import batches
 # A folder takes one row to find; fetching a page of rows for each would read a million to show a thousand.
 _FIRST_BATCH = 8
 _FOLDERS_AT_ONCE = 100
+_RARE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,11 @@ def entries_of(layers: list[Layer]) -> QuerySet[Entry]:
 
 
 def _alive(layer: Layer) -> Q:
-    still_there = Q(removed_in=None) | Q(removed_in__gt=layer.number)
-    return Q(branch_id=layer.branch_id, added_in__lte=layer.number) & still_there
+    return Q(branch_id=layer.branch_id) & _alive_since(layer)
+
+
+def _alive_since(layer: Layer) -> Q:
+    return Q(added_in__lte=layer.number) & (Q(removed_in=None) | Q(removed_in__gt=layer.number))
 
 
 def _any_alive(layers: list[Layer]) -> Q:
@@ -72,6 +76,21 @@ def _any_alive(layers: list[Layer]) -> Q:
 
 def entries_at(version: Version | None) -> QuerySet[Entry]:
     return entries_of(layers_of(version)) if version else Entry.objects.none()
+
+
+def rare_entries_at(version: Version, condition: Q) -> QuerySet[Entry]:
+    """Those that meet a condition which few entries of all repositories do: one query while none does.
+
+    A database that does not know how few would read the whole version for it. The sum hides the index by branch from
+    it, so that it begins with the condition.
+    """
+    layers = layers_of(version)
+    somewhere = Q()
+    for layer in layers:
+        somewhere |= Q(on=layer.branch_id) & _alive_since(layer)
+    rare = Entry.objects.annotate(on=F("branch_id") + 0).filter(condition, somewhere)
+    paths = list(rare.values_list("path", flat=True)[:_RARE])
+    return entries_of(layers).filter(condition, path__in=paths) if paths else Entry.objects.none()
 
 
 def entry_at(version: Version | None, path: str) -> Entry:

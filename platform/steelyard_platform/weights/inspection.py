@@ -36,6 +36,7 @@ from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.models import Version
 from steelyard_platform.storage.batches import batches
+from steelyard_platform.weights.disguise import disguised_in
 from steelyard_platform.weights.models import WeightFile
 from steelyard_platform.weights.modules import Level, Outline, dtypes_of, is_in, level_below, root_of, top_modules
 
@@ -117,8 +118,9 @@ def record_report(*, version: Version, report: FileReport, actor: Actor) -> Weig
 
 def files_of(version: Version) -> list[File]:
     """The files that may hold weights, by path, with what is known of each but its tensors."""
-    entries = tree.entries_at(version).order_by("path").values_list("path", "blob_id", "blob__size")
-    found = [row for row in entries[:_MOST_FILES] if may_hold_weights(row[0])]
+    fields = ("path", "blob_id", "blob__size", "blob__weight_file")
+    entries = tree.entries_at(version).order_by("path").values_list(*fields)[:_MOST_FILES]
+    found = [row[:3] for row in entries if may_hold_weights(row[0]) or row[3]]
     rows: dict[str, WeightFile] = {}
     for batch in batches({sha256 for _, sha256, _ in found}):
         known = WeightFile.objects.filter(pk__in=batch).defer("outline", "statistics")
@@ -127,8 +129,11 @@ def files_of(version: Version) -> list[File]:
 
 
 def files_to_inspect(version: Version) -> list[FileToInspect]:
-    """Each content once."""
+    """Each content once; also what is named like a text or a picture, and is none."""
     unknown = {file.sha256: file for file in files_of(version) if file.report is None}
+    for entry in disguised_in(version):
+        assert entry.blob is not None  # noqa: S101 - no tombstones among them
+        unknown.setdefault(entry.blob.sha256, File(entry.path, entry.blob.sha256, entry.blob.size, None))
     return [FileToInspect(path=file.path, sha256=file.sha256, size=file.size) for file in unknown.values()]
 
 

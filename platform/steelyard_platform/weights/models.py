@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
 
 from steelyard_contracts.promotions import RELEASE, PromotionState, PromotionStep
 from steelyard_contracts.refs import RepositoryKind
@@ -148,6 +149,10 @@ class WeightFile(models.Model):
     statistics = models.BinaryField(default=bytes)
     inspected_at = models.DateTimeField(auto_now=True)
 
+    class Meta:
+        # Every download asks for the few that are dangerous.
+        indexes: ClassVar = [models.Index(fields=["blob"], condition=Q(has_danger=True), name="weight_file_dangerous")]
+
     def __str__(self) -> str:
         return f"{self.format} {self.blob_id[:12]}"
 
@@ -205,3 +210,27 @@ class PromotionEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.author_name}: {self.step} of {self.promotion_id}"
+
+
+class QuarantineLift(models.Model):
+    """A maintainer's word that a version may go out although some of its files are dangerous. See `quarantine`."""
+
+    version = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="quarantine_lifts")
+    files = models.JSONField()  # the SHA-256 of each file whose danger was known then
+    reason = models.CharField(max_length=500)
+    lifted_by = models.CharField(max_length=200)
+    lifted_at = models.DateTimeField(auto_now_add=True)
+    # Put back, or made again for more dangers; until then it is in force.
+    ended_by = models.CharField(max_length=200, blank=True)
+    ended_reason = models.CharField(max_length=500, blank=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["version"], condition=Q(ended_at=None), name="quarantine_lift_in_force_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version} lifted by {self.lifted_by}"

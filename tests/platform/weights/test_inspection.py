@@ -75,7 +75,7 @@ def test_a_commit_of_weights_is_inspected_once_and_its_copy_never(repository, ow
     (job,) = Job.objects.all()
     assert (job.kind, job.created_by_name, job.spec["model"]) == ("inspect", "steelyard", f"{repository}@v1")
     claim, actor = claimed(job)
-    assert actor.grants == {(repository.pk, Action.READ)}
+    assert actor.grants == {(repository.pk, Action.READ), (repository.pk, Action.INSPECT)}
     assert claim.spec == InspectSpec(model=f"{repository}@v1")
     assert [file.path for file in files_to_inspect(first)] == ["model.safetensors"]
     record_report(version=first, report=report_of(b"weights", {"head.weight": 4}), actor=actor)
@@ -237,7 +237,7 @@ class TestOverHTTP:
         answer = client.get(f"/api/v1/models/{repository}/versions/v1/inspection", headers=headers)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "gated")
 
-    @pytest.mark.parametrize("body", [b"", b"no gzip", gzip.compress(b"no json"), gzip.compress(b"{}")])
+    @pytest.mark.parametrize("body", [b"", b"no gzip", gzip.compress(b"no json"), gzip.compress(b"{}")], ids=range(4))
     def test_what_is_no_report_is_refused(self, client, version, body):
         request_inspections()
         job = Job.objects.get()

@@ -8,8 +8,9 @@ from typing import Any
 
 from steelyard_contracts.jobs import InspectSpec
 from steelyard_contracts.refs import RepositoryKind
-from steelyard_contracts.weights import FileToInspect
+from steelyard_contracts.weights import MOST_FINDINGS, FileToInspect
 from steelyard_workers.inspection.files import inspect_file
+from steelyard_workers.scanning import scan_file
 from steelyard_workers.session import JobSession
 
 # So much of a version lies on this machine's disk at once, unless one file is larger.
@@ -30,7 +31,9 @@ def inspect(session: JobSession, spec: InspectSpec) -> dict[str, Any]:
                 done += count
                 session.progress(done / total, f"reading {path}")
 
+            dangers = scan_file(folder / file.path)
             report = inspect_file(folder / file.path, sha256=file.sha256, on_bytes=on_bytes)
+            report.findings = [*dangers, *report.findings][:MOST_FINDINGS]
             session.report_file(report)
             findings += len(report.findings)
             session.log(f"{file.path}: {report.format}, {len(report.tensors)} tensors, {len(report.findings)} findings")

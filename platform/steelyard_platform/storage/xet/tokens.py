@@ -13,7 +13,8 @@ from django.utils.crypto import salted_hmac
 from steelyard_contracts.errors import AuthenticationError, ForbiddenError, TokenExpiredError
 
 SECONDS = 15 * 60
-_SALT = "steelyard.xet"
+NO_VERSION = 0
+_SALT = "steelyard.xet.2"  # the number goes up with the shape of the claims
 _SCOPE_SALT = "steelyard.xet.scope"
 _SCOPE_LENGTH = 16
 
@@ -28,6 +29,8 @@ class Access:
     team_id: int
     repository_id: UUID
     right: Right
+    version_id: int = NO_VERSION  # what it was asked for, where it is for reading
+    inspects: bool = False  # whether also what is dangerous may be read
 
 
 def scope_of(team_id: int) -> str:
@@ -43,14 +46,15 @@ def scope_of(team_id: int) -> str:
 def issue(access: Access) -> tuple[str, int]:
     """(token, when it expires as Unix time)."""
     expires = int(time.time()) + SECONDS
-    claims = [access.team_id, access.repository_id.hex, access.right.value, expires]
+    reading = [access.version_id, access.inspects]
+    claims = [access.team_id, access.repository_id.hex, access.right.value, expires, *reading]
     return signing.dumps(claims, salt=_SALT), expires
 
 
 def check(token: str, right: Right, scope: str) -> Access:
     """Raises: AuthenticationError, TokenExpiredError, ForbiddenError."""
     try:
-        team_id, repository, granted, expires = signing.loads(token, salt=_SALT)
+        team_id, repository, granted, expires, version_id, inspects = signing.loads(token, salt=_SALT)
     except signing.BadSignature as error:
         raise AuthenticationError("The token is missing or not valid for the store; ask the hub for one.") from error
     if expires < time.time():
@@ -59,4 +63,4 @@ def check(token: str, right: Right, scope: str) -> Access:
         raise ForbiddenError("This token is for another namespace's part of the store; ask the hub for one.")
     if right is Right.WRITE and granted != Right.WRITE:
         raise ForbiddenError("This token may read, not write; ask the hub for a write token.")
-    return Access(team_id, UUID(repository), Right(granted))
+    return Access(team_id, UUID(repository), Right(granted), version_id, inspects)
