@@ -120,7 +120,17 @@ class ConvertSpec(WireModel):
     path: str | None = Field(None, max_length=1024, description="One file; all that torch saved when none is named.")
 
 
-JobSpec = Annotated[TrainSpec | EvaluateSpec | OptimiseSpec | InspectSpec | ConvertSpec, Field(discriminator="kind")]
+class CompareSpec(WireModel):
+    """Measure how far the tensors that differ between two versions have moved. The platform asks for it itself."""
+
+    kind: Literal["compare"] = "compare"
+    left: str
+    right: str
+
+
+JobSpec = Annotated[
+    TrainSpec | EvaluateSpec | OptimiseSpec | InspectSpec | ConvertSpec | CompareSpec, Field(discriminator="kind")
+]
 
 
 class JobRequest(WireModel):

@@ -179,3 +179,111 @@ class QuarantineView(BaseModel):
     state: QuarantineState
     findings: list[FindingView]
     history: list[LiftView]
+
+
+class TensorPlace(BaseModel):
+    """Where a tensor's bytes lie in a version, and what they are."""
+
+    path: str
+    start: int
+    size: int
+    digest: str
+
+
+class TensorPair(BaseModel):
+    """A tensor of two versions, of one kind and shape, whose bytes differ."""
+
+    name: str
+    dtype: str
+    left: TensorPlace
+    right: TensorPlace
+
+
+class Measures(WireModel):
+    """How far a tensor has moved. None: there is no such number, or it is not known."""
+
+    relative_l2: float | None = Field(None, description="The norm of the difference, by the norm of the left.")
+    cosine_similarity: float | None = None
+    max_abs_change: float | None = None
+    changed_share: float | None = Field(None, ge=0, le=1, description="Share of elements whose bits differ.")
+
+
+class TensorChange(Measures):
+    """The measures of two digests, which hold wherever the two meet again."""
+
+    left: str = Field(pattern=r"^[0-9a-f]{64}$")
+    right: str = Field(pattern=r"^[0-9a-f]{64}$")
+    dtype: str = Field(max_length=40)
+
+
+class TensorChangeBatch(WireModel):
+    changes: list[TensorChange] = Field(max_length=2_000)
+
+
+class ChangedTensor(Measures):
+    name: str
+
+
+class Difference(BaseModel):
+    """A tensor that changed its shape or its kind of number: as it is written on either side."""
+
+    name: str
+    left: str
+    right: str
+
+
+class ModuleChange(BaseModel):
+    """What became of the tensors below one prefix of names; `relative_l2` is the largest of those that changed."""
+
+    name: str
+    is_tensor: bool = Field(description="The name is a tensor's own, which lies beside the modules.")
+    tensors: int
+    unchanged: int
+    changed: int
+    added: int
+    removed: int
+    reshaped: int
+    cast: int
+    relative_l2: float | None = None
+
+    @property
+    def is_identical(self) -> bool:
+        return self.unchanged == self.tensors
+
+    @property
+    def shown_name(self) -> str:
+        return self.name if self.is_tensor else f"{self.name}.*"
+
+
+class FileChanges(BaseModel):
+    """Paths."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+
+
+class TextChange(BaseModel):
+    """A text file, such as the card, that differs, as a unified diff."""
+
+    path: str
+    diff: str
+
+
+class CompareView(BaseModel):
+    """What differs between two versions. While tensors are still measured, `pending`: their measures are None."""
+
+    state: InspectionState
+    left: str
+    right: str
+    summary: str
+    changed: list[ChangedTensor]
+    added: list[str]
+    removed: list[str]
+    reshaped: list[str]
+    cast: list[str]
+    unchanged_count: int
+    differences: list[Difference] = Field(description="How the reshaped and the cast were written, and are.")
+    modules: list[ModuleChange]
+    files: FileChanges
+    texts: list[TextChange]

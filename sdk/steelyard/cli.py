@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from steelyard import cli_names, cli_promotions
 from steelyard.cli_signatures import bom, verify
-from steelyard.cli_weights import inspect
+from steelyard.cli_weights import diff, inspect
 from steelyard.client import Client
 from steelyard.settings import Credentials, find_credentials, keep_credentials
 from steelyard.terminal import fail as _fail
@@ -476,6 +476,7 @@ def revoke_device(client: Client, team: str, name: str) -> None:
 main.add_command(verify)
 main.add_command(bom)
 main.add_command(inspect)
+main.add_command(diff)
 
 
 def _follow(client: Client, job: JobView, *, wait: bool) -> None:

@@ -40,7 +40,7 @@ from steelyard_contracts.promotions import (
     PromotionView,
 )
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
-from steelyard_contracts.weights import InspectionState, InspectionView, QuarantineView, TensorInFile
+from steelyard_contracts.weights import CompareView, InspectionState, InspectionView, QuarantineView, TensorInFile
 
 if TYPE_CHECKING:
     from steelyard.verifying import PublishedKey
@@ -327,6 +327,22 @@ class Client:
     def restore_quarantine(self, ref: str | Ref, *, reason: str) -> QuarantineView:
         """Puts a version back whose quarantine was lifted."""
         return self.transport.post(QuarantineView, f"{_version(_ref(ref))}/quarantine/put-back", {"reason": reason})
+
+    def compare(self, left: str | Ref, right: str | Ref, *, wait: bool = True) -> CompareView:
+        """What differs between two versions of a model, or of two: tensors, modules, files, the card.
+
+        With `wait`, until the tensors that differ are measured; else with the measures that are known.
+        """
+        one, other = _ref(left), _ref(right)
+        same = (one.kind, one.repository) == (other.kind, other.repository)
+        revision = other.revision_or_default
+        named = revision if same else f"{other.repository}@{revision}"
+        path = f"{_home(one)}/compare/{_segment(one.revision_or_default)}...{_segment(named)}"
+        while True:
+            view = self.transport.get(CompareView, path)
+            if not wait or view.state is not InspectionState.PENDING:
+                return view
+            time.sleep(_WAIT_SECONDS)
 
     # --- names and gates ---------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from steelyard_contracts.weights import InspectionState, InspectionView, Severity
+from steelyard_contracts.weights import CompareView, InspectionState, InspectionView, ModuleChange, Severity
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _STEP = 1000
 _MODULES = 40
 _FINDINGS = 20
+_TENSORS = 20
 
 
 def show_inspection(view: InspectionView) -> None:
@@ -39,6 +40,42 @@ def show_inspection(view: InspectionView) -> None:
         click.echo(f"{click.style(f'{finding.severity}:', fg=colour)} {finding.path}: {finding.sentence}")
     if len(view.findings) > _FINDINGS:
         click.echo(f"and {len(view.findings) - _FINDINGS} findings more; see --json")
+
+
+def show_comparison(view: CompareView) -> None:
+    """The sentence, then the modules, then the tensors that moved furthest."""
+    click.echo(click.style(view.summary, bold=True))
+    if view.state is InspectionState.PENDING:
+        click.echo("What differs is still being measured.")
+    elif view.state is InspectionState.FAILED:
+        click.echo("Not everything could be measured; see the jobs of the model's team.")
+    table = _table("module", "tensors", "what became of them", "relative L2")
+    for module in view.modules:
+        moved = "" if module.relative_l2 is None else f"{module.relative_l2:.3g}"
+        table.add_row(module.shown_name, str(module.tensors), _fates(module), moved)
+    _show(table)
+    furthest = sorted(view.changed, key=lambda one: -(one.relative_l2 or 0))[:_TENSORS]
+    if furthest:
+        table = _table("changed tensor", "relative L2", "cosine", "largest change", "elements changed")
+        for tensor in furthest:
+            share = "-" if tensor.changed_share is None else f"{tensor.changed_share:.1%}"
+            numbers = (tensor.relative_l2, tensor.cosine_similarity, tensor.max_abs_change)
+            table.add_row(tensor.name, *("-" if number is None else f"{number:.4g}" for number in numbers), share)
+        _show(table)
+    if len(view.changed) > _TENSORS:
+        click.echo(f"and {len(view.changed) - _TENSORS} tensors more; see --json")
+    for one in view.differences[:_TENSORS]:
+        click.echo(f"  {one.name}: {one.left} became {one.right}")
+    for word, paths in (("added", view.files.added), ("removed", view.files.removed), ("changed", view.files.changed)):
+        if paths:
+            click.echo(f"files {word}: {', '.join(paths[:_FINDINGS])}")
+
+
+def _fates(module: ModuleChange) -> str:
+    if module.is_identical:
+        return "bit-identical"
+    words = ("changed", "added", "removed", "reshaped", "cast", "unchanged")
+    return ", ".join(f"{getattr(module, word)} {word}" for word in words if getattr(module, word))
 
 
 def size_text(count: float) -> str:

@@ -179,9 +179,12 @@ class Transport:
             self.exchange("PUT", url, content, size=path.stat().st_size, headers={})
 
     @contextmanager
-    def stream(self, path: str, *, start: int = 0) -> Iterator[tuple[bool, Iterator[bytes]]]:
-        """A body from byte `start`: (whether the server honoured `start`, its chunks). Raises: SteelyardError."""
-        headers = {"Range": f"bytes={start}-"} if start else {}
+    def stream(self, path: str, *, start: int = 0, end: int | None = None) -> Iterator[tuple[bool, Iterator[bytes]]]:
+        """A body from byte `start` to `end - 1`, or its end: (whether the server honoured that, its chunks).
+
+        Raises: SteelyardError.
+        """
+        headers = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end is not None else {}
         try:
             with self._http.stream("GET", path, headers=headers) as response:
                 if response.status_code >= httpx2.codes.BAD_REQUEST:

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from steelyard_contracts.errors import AuthenticationError, LeaseLostError, SteelyardError, UnavailableError
-from steelyard_contracts.jobs import Claim, ConvertSpec, EvaluateSpec, InspectSpec, OptimiseSpec, TrainSpec
+from steelyard_contracts.jobs import Claim, CompareSpec, ConvertSpec, EvaluateSpec, InspectSpec, OptimiseSpec, TrainSpec
 from steelyard_workers.session import JobSession
 
 _OUT_OF_SPACE = 28
@@ -50,6 +50,10 @@ def _do(session: JobSession, *, threads: int) -> None:
             from steelyard_workers.convert.job import convert
 
             session.finish(convert(session, spec))
+        case CompareSpec() as spec:
+            from steelyard_workers.comparison.job import compare
+
+            session.finish(compare(session, spec))
 
 
 def _sentence(error: Exception) -> str:

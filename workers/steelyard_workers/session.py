@@ -18,16 +18,19 @@ import platform
 import shutil
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from steelyard.client import Version
 from steelyard.files import Files
+from steelyard.hub_addresses import of_file
 from steelyard.transport import Transport
 from steelyard_contracts.digests import checked
-from steelyard_contracts.errors import AlreadyExistsError, SteelyardError
+from steelyard_contracts.errors import AlreadyExistsError, SteelyardError, UnavailableError
 from steelyard_contracts.jobs import (
     CheckpointOffer,
     Claim,
@@ -44,7 +47,9 @@ from steelyard_contracts.jobs import (
     UploadSlot,
 )
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind, parse_ref
-from steelyard_contracts.weights import FileReport, FileToInspect
+from steelyard_contracts.weights import FileReport, FileToInspect, TensorChange, TensorChangeBatch, TensorPair
+
+Result = TypeVar("Result")
 
 _FLUSH_SECONDS = 1.0
 _LOG_LENGTH = 8_000
@@ -102,6 +107,28 @@ class JobSession:
         found = self._transport.call("GET", f"{self._home}/files-to-inspect")
         return [FileToInspect.model_validate(item) for item in found]
 
+    def changed_tensors(self) -> list[TensorPair]:
+        """What differs between the two versions that the job is about, and nobody has measured yet."""
+        found = self._transport.call("GET", f"{self._home}/changed-tensors")
+        return [TensorPair.model_validate(item) for item in found]
+
+    def pinned(self, ref: str, kind: RepositoryKind) -> Ref:
+        """The version by its commit, so that what is read of it piece by piece is all of one."""
+        one = parse_ref(ref, kind=kind)
+        return one.at(self.version(one).commit)
+
+    @contextmanager
+    def range_of(self, ref: Ref, path: str, start: int, end: int) -> Iterator[Iterator[bytes]]:
+        """Bytes `start` to `end - 1` of a file. Raises: SteelyardError."""
+        with self._transport.stream(of_file(ref, path), start=start, end=end) as (honoured, chunks):
+            if not honoured:
+                raise UnavailableError(f"The server sent all of {path} instead of a part.")
+            yield chunks
+
+    def repeat(self, attempt: Callable[[], Result]) -> Result:
+        """Does it again while the server cannot be reached. Raises: SteelyardError."""
+        return self._transport.repeat(attempt)
+
     def version(self, ref: Ref) -> Version:
         path = f"/api/v1/{ref.kind.plural}/{ref.repository}/versions/{quote(ref.revision_or_default, safe='')}"
         return self._transport.get(Version, path)
@@ -135,6 +162,10 @@ class JobSession:
         headers = {"Authorization": f"Bearer {self.claim.token}", "Content-Type": "application/octet-stream"}
         body = gzip.compress(report.model_dump_json().encode(), compresslevel=4)
         self._transport.exchange("POST", f"{self._transport.url}{self._home}/files", body, headers=headers)
+
+    def report_changes(self, changes: list[TensorChange]) -> None:
+        if changes:
+            self._transport.call("POST", f"{self._home}/tensor-changes", body=TensorChangeBatch(changes=changes))
 
     def lineage(self, report: LineageReport) -> None:
         self._transport.call("POST", f"{self._home}/lineage", body=report)

@@ -11,17 +11,28 @@ from ninja import Router, Status
 from pydantic import ValidationError
 
 from steelyard_contracts.errors import ForbiddenError, InvalidInputError, TooLargeError
-from steelyard_contracts.jobs import InspectSpec
+from steelyard_contracts.jobs import CompareSpec, InspectSpec
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
-from steelyard_contracts.weights import FileReport, FileToInspect, InspectionView, TensorInFile
+from steelyard_contracts.weights import (
+    CompareView,
+    FileReport,
+    FileToInspect,
+    InspectionState,
+    InspectionView,
+    TensorChangeBatch,
+    TensorInFile,
+    TensorPair,
+)
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.api.paging import Page
 from steelyard_platform.jobs import services
+from steelyard_platform.jobs.comparisons import comparison, other_version
 from steelyard_platform.jobs.inspections import inspection
 from steelyard_platform.repos import addresses  # noqa: F401 - addresses registers the converter
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.queries import find_existing_version
+from steelyard_platform.weights.comparison import record_changes, unmeasured
 from steelyard_platform.weights.inspection import files_to_inspect, record_report, tensors_of
 
 router = Router(tags=["weights"])
@@ -53,6 +64,35 @@ def report_file(request: HttpRequest, job_id: UUID) -> Status[None]:
     version = _version_of(job_id, actor)
     record_report(version=version, report=_report(request), actor=actor)
     return Status(204, None)
+
+
+@worker_router.get("/{uuid:job_id}/changed-tensors", response=list[TensorPair])
+def list_changed_tensors(request: HttpRequest, job_id: UUID) -> list[TensorPair]:
+    """What differs between the job's two versions and nobody has measured yet."""
+    return unmeasured(*_versions_of(job_id, api_actor(request)))
+
+
+@worker_router.post("/{uuid:job_id}/tensor-changes", response={204: None})
+def report_tensor_changes(request: HttpRequest, job_id: UUID, body: TensorChangeBatch) -> Status[None]:
+    actor = api_actor(request)
+    left, right = _versions_of(job_id, actor)
+    record_changes(left=left, right=right, changes=body.changes, actor=actor)
+    return Status(204, None)
+
+
+@router.get(
+    "/models/{namespace}/{name}/compare/{segment:left}...{segment:right}",
+    response={200: CompareView, 202: CompareView},
+)
+def compare_versions(request: HttpRequest, namespace: str, name: str, left: str, right: str) -> Status[CompareView]:
+    """What differs between two versions; `right` may be `namespace/name@revision` of another model.
+
+    202 while tensors that differ are still being measured: everything else is known already.
+    """
+    actor = api_actor(request)
+    one = find_existing_version(actor, Ref(RepositoryKind.MODEL, namespace, name, left))
+    view, _ = comparison(one, other_version(one.repository, right, actor))
+    return Status(202 if view.state is InspectionState.PENDING else 200, view)
 
 
 @router.get("/models/{namespace}/{name}/versions/{segment:revision}/inspection", response=InspectionView)
@@ -89,6 +129,14 @@ def _version_of(job_id: UUID, actor: Actor) -> Version:
     if not isinstance(spec, InspectSpec):
         raise ForbiddenError("Only inspections report what is inside files.")
     return find_existing_version(actor, parse_ref(spec.model))
+
+
+def _versions_of(job_id: UUID, actor: Actor) -> tuple[Version, Version]:
+    """The two versions that a comparison is about. Raises: LeaseLostError, ForbiddenError."""
+    spec = services.view_of(services.held_job(job_id, actor)).spec
+    if not isinstance(spec, CompareSpec):
+        raise ForbiddenError("Only comparisons report how tensors changed.")
+    return find_existing_version(actor, parse_ref(spec.left)), find_existing_version(actor, parse_ref(spec.right))
 
 
 def _report(request: HttpRequest) -> FileReport:

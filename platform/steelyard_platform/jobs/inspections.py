@@ -18,7 +18,7 @@ from steelyard_platform.weights.inspection import files_to_inspect, inspection_o
 
 _WAITING_AT_MOST = 4
 _EXAMINED_AT_ONCE = 100
-_ACTIVE = (JobState.QUEUED, JobState.RUNNING)
+ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 
 
 def request_inspections() -> int:
@@ -26,7 +26,7 @@ def request_inspections() -> int:
     unexamined = Version.objects.filter(is_examined=False)
     datasets = unexamined.filter(repository__kind=RepositoryKind.DATASET).values_list("pk", flat=True)
     Version.objects.filter(pk__in=list(datasets[:1000])).update(is_examined=True)
-    room = _WAITING_AT_MOST - Job.objects.filter(kind="inspect", state__in=_ACTIVE).count()
+    room = _WAITING_AT_MOST - Job.objects.filter(kind="inspect", state__in=ACTIVE).count()
     requested = 0
     for version in unexamined.select_related("repository__team", "branch").order_by("-pk")[:_EXAMINED_AT_ONCE]:
         if requested >= room:
@@ -49,14 +49,12 @@ def _examine(version: Version) -> bool:
 def inspection(version: Version, *, modules: bool = True) -> InspectionView:
     """What is known of the version's weights, and whether more is to come."""
     view = inspection_of(version, modules=modules)
-    if view.state is InspectionState.PENDING and version.is_examined:
-        jobs = Job.objects.filter(
-            repository=version.repository_id,
-            kind="inspect",
-            spec__model=f"{version.repository.full_name}@{version.label}",
-        )
-        if not jobs.filter(state__in=_ACTIVE).exists():
-            # Another version's job may be at the same files; otherwise somebody has to ask again.
-            others = Job.objects.filter(repository=version.repository_id, kind="inspect", state__in=_ACTIVE)
-            view.state = InspectionState.PENDING if others.exists() else InspectionState.FAILED
+    if view.state is InspectionState.PENDING and not is_being_inspected(version):
+        view.state = InspectionState.FAILED  # somebody has to ask again
     return view
+
+
+def is_being_inspected(version: Version) -> bool:
+    """Whether a job is at the version's files, or at another's of the repository that may be the same, or will be."""
+    jobs = Job.objects.filter(repository=version.repository_id, kind="inspect", state__in=ACTIVE)
+    return not version.is_examined or jobs.exists()

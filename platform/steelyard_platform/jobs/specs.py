@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from steelyard_contracts.errors import InvalidInputError
-from steelyard_contracts.jobs import ConvertSpec, EvaluateSpec, InspectSpec, JobSpec, OptimiseSpec, TrainSpec
+from steelyard_contracts.jobs import (
+    CompareSpec,
+    ConvertSpec,
+    EvaluateSpec,
+    InspectSpec,
+    JobSpec,
+    OptimiseSpec,
+    TrainSpec,
+)
 from steelyard_contracts.names import check_reference_name
 from steelyard_contracts.refs import RepositoryKind, parse_ref
 from steelyard_platform.accounts.permissions import OPERATOR, PLATFORM, Action, Actor, demand
@@ -46,10 +54,12 @@ def pin(spec: JobSpec, actor: Actor) -> Pinned:
             return _pin_inspect(spec, actor)
         case ConvertSpec():
             return _pin_convert(spec, actor)
+        case CompareSpec():
+            return _pin_compare(spec, actor)
 
 
 # What the platform asks for of its own accord.
-OWN_KINDS = frozenset({"inspect"})
+OWN_KINDS = frozenset({"inspect", "compare"})
 
 
 def reader_for(spec: JobSpec) -> Actor:
@@ -57,7 +67,11 @@ def reader_for(spec: JobSpec) -> Actor:
 
     Raises: RepositoryNotFoundError.
     """
-    named = [spec.model] if isinstance(spec, InspectSpec) else []
+    named = []
+    if isinstance(spec, InspectSpec):
+        named = [spec.model]
+    elif isinstance(spec, CompareSpec):
+        named = [spec.left, spec.right]
     found = [find_repository(OPERATOR, RepositoryKind.MODEL, parse_ref(text).repository) for text in named]
     return Actor(name=PLATFORM.name, grants=frozenset(_reading(found)))
 
@@ -114,6 +128,12 @@ def _pin_convert(spec: ConvertSpec, actor: Actor) -> Pinned:
         entry_at(model, spec.path)
     pinned = spec.model_copy(update={"model": _pinned_text(model)})
     return Pinned(pinned, home, frozenset({*_reading([home]), (home.pk, Action.WRITE)}))
+
+
+def _pin_compare(spec: CompareSpec, actor: Actor) -> Pinned:
+    left, right = _model(spec.left, actor), _model(spec.right, actor)
+    pinned = spec.model_copy(update={"left": _pinned_text(left), "right": _pinned_text(right)})
+    return Pinned(pinned, left.repository, frozenset(_reading([left.repository, right.repository])))
 
 
 def _dataset(text: str, actor: Actor) -> Version:

@@ -14,10 +14,11 @@ from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.datasets.services import summary_of
+from steelyard_platform.jobs.comparisons import other_version
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.pages.quarantine import safety_context
 from steelyard_platform.pages.rendering import page
-from steelyard_platform.pages.weights import inside_of
+from steelyard_platform.pages.weights import compared_content, inside_of
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.models import Branch, Repository, Version
 from steelyard_platform.repos.proposals import PREFIX
@@ -108,13 +109,14 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
 
 @page
 def compare(request: HttpRequest, kind: str, namespace: str, name: str, left: str, right: str) -> HttpResponseBase:
-    """Two versions' measures side by side, on the same data and in the same runtime."""
-    repository = _find(request, kind, namespace, name)
-    one, other = _resolve(repository, left), _resolve(repository, right)
+    """Two versions side by side: their weights, their measures on the same data, their files and cards."""
+    repository, actor = _find(request, kind, namespace, name), page_actor(request)
+    one, other = _resolve(repository, left), other_version(repository, right, actor)
     context = repository_context(request, repository, "versions") | {
         "left": one,
         "right": other,
-        "tables": compared(one, other, page_actor(request)),
+        "tables": compared(one, other, actor),
+        **compared_content(one, other, actor),
     }
     return render(request, "repository/compare.html", context)
 

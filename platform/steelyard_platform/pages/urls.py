@@ -80,7 +80,7 @@ for kind, prefix in (
         path(f"{prefix}/promotions/<int:number>/<str:verb>", promotions.act, which),
         path(f"{prefix}/storage", storage.repository, which),
         path(f"{prefix}/compare", repositories.compare_form, which),
-        path(f"{prefix}/compare/<str:left>...<str:right>", repositories.compare, which),
+        path(f"{prefix}/compare/<segment:left>...<segment:right>", repositories.compare, which),
         path(f"{prefix}/commit/<str:commit_id>", repositories.commit, which),
         path(f"{prefix}/discussions/<int:number>", repositories.proposal, which),
     ]

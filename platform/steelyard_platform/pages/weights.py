@@ -1,6 +1,8 @@
-"""What is inside a version's weights: a line on the version's page, and the tree of its tensors."""
+"""What is inside a version's weights: on the version's page, as a tree of tensors, and beside another version's."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
@@ -10,8 +12,10 @@ from steelyard_contracts.refs import Ref, RepositoryKind
 from steelyard_contracts.weights import InspectionView
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.permissions import Action, Actor
+from steelyard_platform.jobs.comparisons import comparison
 from steelyard_platform.jobs.inspections import inspection
 from steelyard_platform.pages.rendering import page
+from steelyard_platform.repos.differences import side_by_side
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.queries import find_existing_version, is_allowed
 from steelyard_platform.weights.inspection import branch_of, tensors_of
@@ -60,6 +64,21 @@ def inside_of(version: Version, actor: Actor) -> InspectionView | None:
         return None
     found = inspection(version, modules=False)
     return found if found.files else None
+
+
+def compared_content(left: Version, right: Version, actor: Actor) -> dict[str, Any]:
+    """For the page of two versions: their weights and their files, for those who may read them."""
+    if not all(is_allowed(actor, Action.READ, one.repository) for one in (left, right)):
+        return {}
+    found, texts = comparison(left, right)
+    furthest = sorted(found.changed, key=lambda one: -(one.relative_l2 or 0))
+    return {
+        "comparison": found if left.repository.kind == RepositoryKind.MODEL else None,
+        "furthest": furthest[:_PAGE],
+        "others": max(0, len(furthest) - _PAGE),
+        "file_changes": found.files,
+        "texts": [(one.path, side_by_side(one)) for one in texts],
+    }
 
 
 def _trail(module: str) -> list[tuple[str, str]]:

@@ -234,3 +234,23 @@ class QuarantineLift(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} lifted by {self.lifted_by}"
+
+
+class TensorMeasure(models.Model):
+    """How far one tensor is from another, by the digests of their bytes: true wherever they meet. See `comparison`."""
+
+    left = models.CharField(max_length=64)
+    right = models.CharField(max_length=64)
+    dtype = models.CharField(max_length=40)  # the same bytes are other numbers as another kind
+    relative_l2 = models.FloatField(null=True)
+    cosine_similarity = models.FloatField(null=True)
+    max_abs_change = models.FloatField(null=True)
+    changed_share = models.FloatField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["left", "right", "dtype"], name="tensor_measure_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.left[:12]} and {self.right[:12]}"
