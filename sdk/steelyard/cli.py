@@ -13,7 +13,7 @@ from typing import Any
 import click
 from pydantic import BaseModel, ValidationError
 
-from steelyard import cli_names, cli_promotions
+from steelyard import cli_names, cli_promotions, cli_retention
 from steelyard.cli_signatures import bom, verify
 from steelyard.cli_weights import diff, inspect
 from steelyard.client import Client
@@ -61,6 +61,7 @@ def main() -> None:
 
 cli_names.add_to(main)
 cli_promotions.add_to(main)
+cli_retention.add_to(main)
 
 
 @main.command()
@@ -182,16 +183,6 @@ def search(
         about = [hit.task, hit.library, _size(hit.size), str(hit.downloads)]
         table.add_row(hit.name, *about, *values, f"{hit.updated_at:%Y-%m-%d}")
     _show(table)
-
-
-@main.command("delete")
-@click.argument("ref")
-@click.confirmation_option(prompt="The version leaves the history for good. Delete it?")
-@_with_client
-def delete_version(client: Client, ref: str) -> None:
-    """Delete the version REF, such as team/model@v3; what only it holds is freed."""
-    client.delete_version(ref)
-    click.echo(f"{ref} is deleted.")
 
 
 @main.command()

@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from steelyard.files import Files
+from steelyard.retention import Deletion, Expiry, Trash
 from steelyard.settings import find_credentials
 from steelyard.transport import Transport
 from steelyard_contracts.errors import ConflictError, InvalidInputError
@@ -165,6 +166,8 @@ class Client:
     def __init__(self, url: str, token: str, *, quiet: bool = False) -> None:
         self.transport = Transport(url, token)
         self.files = Files(self.transport, quiet=quiet)
+        self.trash = Trash(self.transport)
+        self.expiry = Expiry(self.transport)
 
     def __enter__(self) -> Self:
         return self
@@ -253,8 +256,20 @@ class Client:
         """Of every branch, newest first."""
         return (Version.model_validate(item) for item in self._pages(f"{_home(_ref(ref))}/versions"))
 
+    def foresee_deletion(self, ref: str | Ref) -> Deletion:
+        """What deleting the version, or without a revision the whole repository, would do and break."""
+        one = _ref(ref)
+        return self.transport.get(Deletion, f"{_version(one) if one.revision else _home(one)}/deletion")
+
+    def delete_repository(self, ref: str | Ref) -> None:
+        """Puts it into the trash with all its versions. Raises: ConflictError while something refers to it."""
+        one = _ref(ref)
+        if one.revision is not None:
+            raise InvalidInputError(f"{ref} names a version; use `delete_version`.")
+        self.transport.call("DELETE", _home(one), repeatable=False)
+
     def delete_version(self, ref: str | Ref) -> None:
-        """Takes the version that `ref` names out of the history. Raises: ConflictError while something stands on it."""
+        """Puts the version that `ref` names into the trash. Raises: ConflictError while something refers to it."""
         one = _ref(ref)
         if one.revision is None:
             raise InvalidInputError(f"Say which version: {ref}@vN.")
@@ -563,14 +578,7 @@ class Client:
             time.sleep(_WAIT_SECONDS)
 
     def _pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
-        cursor: str | None = None
-        while True:
-            asked = {key: value for key, value in {**query, "cursor": cursor}.items() if value}
-            page = self.transport.call("GET", path, query=asked)
-            yield from page["items"]
-            cursor = page["next"]
-            if cursor is None:
-                return
+        return self.transport.items(path, **query)
 
 
 def _ref(ref: str | Ref) -> Ref:

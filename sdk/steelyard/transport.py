@@ -88,6 +88,17 @@ class Transport:
     ) -> Answer:
         return model.model_validate(self.call("POST", path, body=body, repeatable=repeatable))
 
+    def items(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """The items of a list whose answers name the cursor of the next page. Raises: SteelyardError."""
+        cursor: str | None = None
+        while True:
+            asked = {key: value for key, value in {**query, "cursor": cursor}.items() if value}
+            page = self.call("GET", path, query=asked)
+            yield from page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
     def pages(self, path: str, **query: str) -> Iterator[Any]:
         """The items of a list whose answers link to the next page. Raises: SteelyardError."""
         following: str | None = str(httpx2.URL(path, params=query))

@@ -54,6 +54,10 @@ def dataset(installation, stripes):
 SMALL = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
 
 
+# What is deleted is nobody's at once, so that there is something to collect.
+_NO_TRASH = {"STEELYARD_TRASH_DAYS": "0"}
+
+
 @pytest.fixture(scope="session")
 def quick():
     """Fields of a training that takes a moment."""
@@ -64,7 +68,7 @@ def quick():
 def racing(request, tmp_path):
     """An installation of the test's own, on each database."""
     if request.param == "sqlite":
-        running = RunningInstallation(tmp_path / "hub")
+        running = RunningInstallation(tmp_path / "hub", _NO_TRASH)
         running.start("--without-compute")
         yield running
         running.stop()
@@ -72,7 +76,8 @@ def racing(request, tmp_path):
     name = f"steelyard_race_{os.getpid()}_{time.time_ns()}"
     with psycopg.connect(f"{services.POSTGRESQL}/postgres", autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
-        running = RunningInstallation(tmp_path / "hub", {"STEELYARD_DATABASE_URL": f"{services.POSTGRESQL}/{name}"})
+        settings = {"STEELYARD_DATABASE_URL": f"{services.POSTGRESQL}/{name}", **_NO_TRASH}
+        running = RunningInstallation(tmp_path / "hub", settings)
         running.start("--without-compute")
         yield running
         running.stop()

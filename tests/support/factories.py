@@ -13,7 +13,9 @@ from steelyard_platform.accounts.tokens import actor_for_user, issue_token
 from steelyard_platform.repos import commits
 from steelyard_platform.repos.blobs import Pack
 from steelyard_platform.repos.models import Repository, Version
+from steelyard_platform.repos.restoring import empty
 from steelyard_platform.repos.services import create_repository
+from steelyard_platform.repos.trash import visible_items
 
 _numbers = itertools.count(1)
 
@@ -74,3 +76,10 @@ def picture_dataset(repository: Repository, owner: User, labels: str = "ab", cou
         for number in range(count)
     }
     return commit_files(repository, owner, files)
+
+
+def empty_trash(owner: User) -> None:
+    """Everything in it that they may empty, the oldest first."""
+    actor = actor_for_user(owner)
+    for item in visible_items(actor).order_by("deleted_at", "pk"):
+        empty(item=item, actor=actor)

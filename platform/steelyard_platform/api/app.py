@@ -21,6 +21,7 @@ from steelyard_platform.api import (
     promotions,
     quarantine,
     repositories,
+    retention,
     signatures,
     workers,
 )
@@ -43,6 +44,7 @@ api.add_router("", quarantine.router)
 api.add_router("", signatures.router)
 api.add_router("", names.router)
 api.add_router("", promotions.router)
+api.add_router("", retention.router)
 api.add_router("", repositories.router)
 device_api.add_router("", device.router)
 

@@ -27,8 +27,8 @@ from steelyard_platform.repos.models import Branch, Repository, Version
 from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
 from steelyard_platform.repos.queries import visible_repositories
 from steelyard_platform.repos.revisions import resolve
+from steelyard_platform.repos.trash import held_by_trash, visible_trash
 from steelyard_platform.repos.usage import usage_of
-from steelyard_platform.weights import services as weights
 from steelyard_platform.weights.models import GateRule
 from steelyard_platform.weights.search import find
 from steelyard_platform.weights.search_syntax import Search, Sort, parse_search
@@ -87,6 +87,9 @@ class StorageView(Schema):
     logical: int
     stored: int
     ratio: float | None
+    trash: int = Field(
+        description="Bytes stored for the trash alone, beside `stored`; of teams the caller may write in."
+    )
 
 
 class RepositoryRequest(Schema):
@@ -155,8 +158,10 @@ class BranchRequest(Schema):
 @router.get("/storage", response=StorageView)
 def get_storage_of_all(request: HttpRequest, namespace: str = "") -> StorageView:
     """What the repositories that the caller may read take up together: all of them, or those of one namespace."""
-    rows = visible_repositories(api_actor(request))
-    return _storage(rows.filter(team__name__iexact=namespace) if namespace else rows)
+    rows, trashed = visible_repositories(api_actor(request)), visible_trash(api_actor(request))
+    if namespace:
+        rows, trashed = (part.filter(team__name__iexact=namespace) for part in (rows, trashed))
+    return _storage(rows, trashed)
 
 
 @router.get("/{kind}", response=Page[RepositoryView])
@@ -189,12 +194,14 @@ def get_repository(request: HttpRequest, kind: Kind, namespace: str, name: str) 
 @router.get("/{kind}/{namespace}/{name}/storage", response=StorageView)
 def get_storage(request: HttpRequest, kind: Kind, namespace: str, name: str) -> StorageView:
     """What a repository takes up, over all its versions."""
-    return _storage(Repository.objects.filter(pk=_find(request, kind, namespace, name).pk))
+    found = _find(request, kind, namespace, name)
+    trashed = visible_trash(api_actor(request)).filter(trash_of=found)
+    return _storage(Repository.objects.filter(pk=found.pk), trashed)
 
 
-def _storage(repositories: QuerySet[Repository]) -> StorageView:
+def _storage(repositories: QuerySet[Repository], trashed: QuerySet[Repository]) -> StorageView:
     used = usage_of(repositories)
-    return StorageView(logical=used.logical, stored=used.stored, ratio=used.ratio)
+    return StorageView(logical=used.logical, stored=used.stored, ratio=used.ratio, trash=held_by_trash(trashed))
 
 
 @router.patch("/{kind}/{namespace}/{name}", response=RepositoryView)
@@ -246,9 +253,9 @@ def get_version(request: HttpRequest, kind: Kind, namespace: str, name: str, rev
 
 @router.delete("/{kind}/{namespace}/{name}/versions/{segment:revision}", response={204: None})
 def delete_version(request: HttpRequest, kind: Kind, namespace: str, name: str, revision: str) -> Status[None]:
-    """Takes the version out of the history; its bytes are freed when nothing else holds them."""
+    """Puts the version into the trash; the versions before and after it keep their files."""
     version = _resolve(_find(request, kind, namespace, name), revision)
-    weights.delete_version(version=version, actor=api_actor(request))
+    services.delete_version(version=version, actor=api_actor(request))
     return Status(204, None)
 
 

@@ -48,6 +48,7 @@ app.conf.update(
             "options": {"expires": 30},
         },
         "collect garbage": {"task": "steelyard.collect_garbage", "schedule": 86_400.0, "options": {"expires": 3600}},
+        "look after trash": {"task": "steelyard.look_after_trash", "schedule": 3600.0, "options": {"expires": 1800}},
         "convert files": {"task": "steelyard.convert_files", "schedule": 10.0, "options": {"expires": 30}},
         "deliver webhooks": {"task": "steelyard.deliver_webhooks", "schedule": 5.0, "options": {"expires": 30}},
         "sign new versions": {

@@ -75,6 +75,9 @@ class Environment(BaseSettings):
     garbage_grace_hours: int = Field(
         672, ge=1, le=8760, description="How long what no version holds is kept before it is collected."
     )
+    trash_days: int = Field(
+        30, ge=0, le=3650, description="How long what was deleted stays in the trash, from where it can be restored."
+    )
     lease_seconds: int = Field(60, ge=2, le=3600, description="A worker silent for this long has lost its job.")
     max_attempts: int = Field(3, ge=1, le=20, description="How often a job is started before it counts as lost.")
     device_poll_seconds: float = Field(15, gt=0, le=86_400, description="How often devices ask for news.")

@@ -51,6 +51,7 @@ from steelyard_platform.fleet.models import Device, Install, Release, Rollout
 from steelyard_platform.fleet.plan import ALLOWED_REPORTS, Step, next_step
 from steelyard_platform.fleet.signatures import public_key_pem, sign_manifest, trusted_envelope
 from steelyard_platform.repos import tree
+from steelyard_platform.repos.locking import lock_version
 from steelyard_platform.repos.models import Branch, Entry, Version
 from steelyard_platform.repos.revisions import Snapshot
 from steelyard_platform.repos.services import tidy_reason
@@ -191,6 +192,7 @@ def _signed(version: Version, verdicts: list[Verdict], reason: str, actor: Actor
             known.verdicts, known.reason = records, tidy_reason(reason)
             known.save(update_fields=["verdicts", "reason"])
         return known
+    lock_version(version)
     release = Release.objects.create(
         team=team,
         version=version,

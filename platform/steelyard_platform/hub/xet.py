@@ -170,7 +170,8 @@ def readable_file(access: Access, digest: str) -> XetFile:
     """
     from_text(digest)
     file = XetFile.objects.filter(pk=digest).first()
-    there = Entry.objects.filter(branch__repository=access.repository_id, blob__xet=digest)
+    repository = Repository.objects.filter(pk=access.repository_id)  # not in the trash since the token was given
+    there = Entry.objects.filter(branch__repository__in=repository, blob__xet=digest)
     found = there.values_list("blob_id", "blob__weight_file__has_danger").first()
     if file is None or found is None:
         raise EntryNotFoundError("This repository has no file with this hash.")

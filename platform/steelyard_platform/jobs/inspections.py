@@ -23,7 +23,7 @@ ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 
 def request_inspections() -> int:
     """Examines new versions, as long as there is room for another job. Returns how many jobs were requested."""
-    unexamined = Version.objects.filter(is_examined=False)
+    unexamined = Version.objects.filter(is_examined=False, repository__is_trashed=False)
     datasets = unexamined.filter(repository__kind=RepositoryKind.DATASET).values_list("pk", flat=True)
     Version.objects.filter(pk__in=list(datasets[:1000])).update(is_examined=True)
     room = _WAITING_AT_MOST - Job.objects.filter(kind="inspect", state__in=ACTIVE).count()

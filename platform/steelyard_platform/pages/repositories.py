@@ -25,7 +25,7 @@ from steelyard_platform.repos.proposals import PREFIX
 from steelyard_platform.repos.queries import find_repository, is_allowed
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.weights.models import Evaluation
-from steelyard_platform.weights.services import delete_version, promote_version, visible_evaluations, visible_lineage
+from steelyard_platform.weights.services import promote_version, visible_evaluations, visible_lineage
 from steelyard_platform.weights.signing import known_signature
 
 _PAGE = 50
@@ -138,14 +138,6 @@ def promote(request: HttpRequest, kind: str, namespace: str, name: str, revision
     override = request.POST.get("override") == "on"
     promote_version(version=found, alias=alias, reason=reason, override=override, actor=page_actor(request))
     return HttpResponseRedirect(f"{repository.page}/versions/{found.label}")
-
-
-@page
-@require_POST
-def delete(request: HttpRequest, kind: str, namespace: str, name: str, revision: str) -> HttpResponseBase:
-    repository = _find(request, kind, namespace, name)
-    delete_version(version=_resolve(repository, revision), actor=page_actor(request))
-    return HttpResponseRedirect(f"{repository.page}/versions")
 
 
 @page

@@ -11,11 +11,14 @@ from django.shortcuts import render
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.models import Team
-from steelyard_platform.accounts.permissions import Action
+from steelyard_platform.accounts.permissions import Action, may
 from steelyard_platform.accounts.services import team_named
 from steelyard_platform.pages.rendering import page, signed_in
+from steelyard_platform.pages.repositories import repository_context
+from steelyard_platform.repos.expiry import rule_of
 from steelyard_platform.repos.models import Repository
 from steelyard_platform.repos.queries import find_repository, visible_repositories
+from steelyard_platform.repos.trash import held_by_trash, visible_trash
 from steelyard_platform.repos.usage import usage_by_repository, usage_by_team, usage_of
 from steelyard_platform.storage.transfers import recent_transfers
 
@@ -35,6 +38,7 @@ def everything(request: HttpRequest) -> HttpResponseBase:
     context = {
         "title": "Storage",
         "used": usage_of(visible),
+        "trashed": held_by_trash(visible_trash(actor)),
         "rows": [(team.name, f"/storage/{team.name}", used) for team, used in usage_by_team(rows, visible)],
         "following": more,
         "transfers": recent_transfers(actor.roles),
@@ -53,6 +57,7 @@ def namespace(request: HttpRequest, team: str) -> HttpResponseBase:
     context = {
         "title": found.name,
         "used": usage_of(visible),
+        "trashed": held_by_trash(visible_trash(actor).filter(team=found)),
         "rows": [(f"{one.kind} {one.name}", f"{one.page}/storage", used) for one, used in usage_by_repository(rows)],
         "following": more,
         "transfers": recent_transfers({found.pk} & set(actor.roles)),
@@ -64,11 +69,11 @@ def namespace(request: HttpRequest, team: str) -> HttpResponseBase:
 def repository(request: HttpRequest, kind: str, namespace: str, name: str) -> HttpResponseBase:
     actor = page_actor(request)
     found = find_repository(actor, RepositoryKind(kind), f"{namespace}/{name}", Action.SEE)
-    context = {
-        "repository": found,
-        "base": found.page,
-        "tab": "storage",
+    context = repository_context(request, found, "storage") | {
         "used": usage_of(Repository.objects.filter(pk=found.pk)),
+        "trashed": held_by_trash(visible_trash(actor).filter(trash_of=found)),
+        "may_manage": may(actor, Action.MANAGE, found.resource),
+        "expiry": rule_of(found),
     }
     return render(request, "repository/storage.html", context)
 

@@ -34,6 +34,7 @@ from steelyard_platform.accounts.models import Token
 from steelyard_platform.accounts.permissions import Actor, Scope
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.blobs import held_blobs, keep_blobs
+from steelyard_platform.repos.locking import lock_repository
 from steelyard_platform.repos.models import Blob, Branch, Entry, Repository, Version
 from steelyard_platform.repos.revisions import find_branch, root_id, tip_of
 from steelyard_platform.repos.search import note_size
@@ -155,7 +156,7 @@ def commit(
     """
     check_operations(operations)
     with transaction.atomic():
-        locked = Repository.objects.select_for_update(of=("self",)).select_related("team").get(pk=repository.pk)
+        locked = lock_repository(repository.pk)
         _check_still_allowed(actor)
         branch = _branch_for_commit(locked, branch_name)
         tip = tip_of(branch)
@@ -409,4 +410,5 @@ def _shows_through(branch: Branch, change: Change) -> bool:
 def versions_of_job(job: UUID) -> list[Version]:
     """What a job's token has committed, so that a second attempt does not commit it again."""
     related = ("repository__team", "branch")
-    return list(Version.objects.filter(job=job).select_related(*related).order_by("number"))
+    there = Version.objects.filter(job=job, repository__is_trashed=False)
+    return list(there.select_related(*related).order_by("number"))

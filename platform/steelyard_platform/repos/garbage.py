@@ -80,13 +80,27 @@ def _unneeded_files(before: datetime, dying: QuerySet[Blob]) -> QuerySet[XetFile
     return XetFile.objects.filter(~Exists(needed), touched_at__lt=before)
 
 
+def freed_by(entries: QuerySet[Entry]) -> int:
+    """Bytes that only these entries need: what goes from the store in the end when they do. A few queries in all."""
+    others = Entry.objects.filter(blob=OuterRef("pk")).exclude(pk__in=entries.order_by().values("pk"))
+    dying = Blob.objects.filter(~Exists(others), pk__in=entries.exclude(blob=None).order_by().values("blob"))
+    xorbs = garbage.xorbs_only_in(XetFile.objects.filter(blobs__in=dying))
+    parts = (_lone_slices(dying), xorbs)
+    return sum(part.aggregate(total=Sum("size"))["total"] or 0 for part in parts)
+
+
+def _lone_slices(dying: QuerySet[Blob]) -> QuerySet[Blob]:
+    """Of the blobs that are objects, or slices of one: those whose object nothing else needs."""
+    alive = Blob.objects.filter(object_key=OuterRef("object_key")).exclude(pk__in=dying)
+    return dying.exclude(object_key="").filter(~Exists(alive))
+
+
 def _foresee(before: datetime, prefixes: Iterable[str]) -> Collection:
     found = Collection()
     dying = _unreferenced(before)
     found.blobs = dying.count()
     # A pack goes when its last slice does.
-    alive = Blob.objects.filter(object_key=OuterRef("object_key")).exclude(pk__in=dying)
-    lone = dying.exclude(object_key="").filter(~Exists(alive))
+    lone = _lone_slices(dying)
     found.objects.objects = lone.values("object_key").distinct().count()
     found.objects.bytes = lone.aggregate(total=Sum("size"))["total"] or 0
     xorbs = garbage.unreferenced_xorbs(before, _unneeded_files(before, dying))

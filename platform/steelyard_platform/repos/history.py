@@ -19,7 +19,8 @@ from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import Action, Actor, demand
 from steelyard_platform.repos import commits, tree
 from steelyard_platform.repos.garbage import touch_blobs_of
-from steelyard_platform.repos.models import Branch, Entry, Repository, Version
+from steelyard_platform.repos.locking import lock_repository
+from steelyard_platform.repos.models import Branch, Entry, Repository, TrashItem, Version
 from steelyard_platform.repos.revisions import find_branch, tip_of
 from steelyard_platform.repos.search import note_size
 from steelyard_platform.repos.services import refuse_jobs
@@ -37,7 +38,7 @@ def squash(*, repository: Repository, branch_name: str, message: commits.Message
     """
     refuse_jobs(actor)
     demand(actor, Action.MANAGE, repository.resource)
-    locked = Repository.objects.select_for_update(of=("self",)).select_related("team").get(pk=repository.pk)
+    locked = lock_repository(repository.pk)
     former = find_branch(locked, branch_name)
     tip = tip_of(former) if former else None
     if former is None or tip is None:
@@ -69,10 +70,10 @@ def _is_stood_on(branch: Branch) -> bool:
         if relation.related_model is Branch:
             rows = rows.exclude(pk=branch.pk)
         elif relation.related_model is Version:
-            rows = rows.exclude(branch=branch)
+            rows = rows.exclude(branch=branch).exclude(repository__is_trashed=True)
         if rows.exists():
             return True
-    return False
+    return TrashItem.objects.filter(base__branch=branch, branch__sees_base=True).exists()
 
 
 def large_files(repository: Repository) -> QuerySet[Entry]:
@@ -82,8 +83,11 @@ def large_files(repository: Repository) -> QuerySet[Entry]:
     return entries.filter(pk__in=first.values("first")).select_related("branch", "blob").order_by("pk")
 
 
-def _large(repository: Repository) -> QuerySet[Entry]:
-    return Entry.objects.filter(branch__repository=repository, is_lfs=True, blob__isnull=False)
+def _large(repository: Repository, *, hidden: bool = False) -> QuerySet[Entry]:
+    """With `hidden`, also those of what was deleted from the repository and waits in the trash."""
+    repositories = Q(pk=repository.pk) | (Q(trash_of=repository) if hidden else Q())
+    where = Repository.everything.filter(repositories).values("pk")
+    return Entry.objects.filter(branch__repository__in=where, is_lfs=True, blob__isnull=False)
 
 
 @transaction.atomic
@@ -94,8 +98,8 @@ def forget_large_files(*, repository: Repository, digests: Collection[str], acto
     """
     refuse_jobs(actor)
     demand(actor, Action.MANAGE, repository.resource)
-    locked = Repository.objects.select_for_update(of=("self",)).select_related("team").get(pk=repository.pk)
-    doomed = _large(locked).filter(blob__in=digests)
+    locked = lock_repository(repository.pk)
+    doomed = _large(locked, hidden=True).filter(blob__in=digests)
     _check_not_needed(locked, doomed)
     first = doomed.aggregate(first=Min("added_in"))["first"]
     if first is None:
@@ -133,7 +137,8 @@ def _take_from_totals(repository: Repository, digests: Collection[str]) -> None:
     lost = Entry.objects.filter(branch=OuterRef("branch"), is_lfs=True, blob__in=digests)
     lost = lost.filter(added_in__lte=OuterRef("number")).exclude(removed_in__lte=OuterRef("number"))
     by_branch = lost.order_by().values("branch")
-    Version.objects.filter(repository=repository).update(
+    either = Q(repository=repository) | Q(repository__trash_of=repository)
+    Version.objects.filter(either).update(
         file_count=F("file_count") - Coalesce(Subquery(by_branch.annotate(n=Count("pk")).values("n")), 0),
         total_size=F("total_size") - Coalesce(Subquery(by_branch.annotate(n=Sum("blob__size")).values("n")), 0),
     )

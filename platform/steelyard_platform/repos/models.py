@@ -31,6 +31,13 @@ class Gate(StrEnum):
     MANUAL = "manual"
 
 
+class LiveRepositories(models.Manager["Repository"]):
+    """Those that are not in the trash: what every list and look-up begins with."""
+
+    def get_queryset(self) -> models.QuerySet[Repository]:
+        return super().get_queryset().filter(is_trashed=False)
+
+
 class Repository(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="repositories")
@@ -45,9 +52,19 @@ class Repository(models.Model):
     # Read from README.md's front matter at each commit to main.
     card = models.JSONField(default=dict)
     tags = models.JSONField(default=list)
+    # In the trash, or made to hold what was deleted from another one. `objects` hides both kinds: see `trash`.
+    is_trashed = models.BooleanField(default=False)
+    trash_of = models.OneToOneField("self", on_delete=models.CASCADE, null=True, related_name="trash")
+
+    objects = LiveRepositories()
+    everything: ClassVar[models.Manager[Repository]] = models.Manager()
 
     class Meta:
-        constraints: ClassVar = [models.UniqueConstraint("team", "kind", Lower("name"), name="repository_name_unique")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                "team", "kind", Lower("name"), condition=Q(is_trashed=False), name="repository_name_unique"
+            )
+        ]
         indexes: ClassVar = [models.Index(fields=["kind", "-updated_at", "id"])]
 
     def __str__(self) -> str:
@@ -394,3 +411,52 @@ class AliasMove(models.Model):
     def overridden(self) -> list[str]:
         """What the gates had said against it, when somebody moved the alias all the same."""
         return [verdict["sentence"] for verdict in self.verdicts if not verdict["passed"]]
+
+
+class TrashedAs(StrEnum):
+    REPOSITORY = "repository"
+    BRANCH = "branch"
+    VERSION = "version"
+
+
+class TrashItem(models.Model):
+    """Something that was deleted and can be brought back: a whole repository, or a part of the one it names."""
+
+    what = models.CharField(max_length=10, choices=[(what, what) for what in TrashedAs])
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="trash_items")
+    branch = models.OneToOneField(Branch, on_delete=models.CASCADE, null=True, related_name="trash_item")
+    branch_name = models.CharField(max_length=96, blank=True)
+    version = models.OneToOneField(Version, on_delete=models.CASCADE, null=True, related_name="trash_item")
+    base = models.ForeignKey(Version, on_delete=models.SET_NULL, null=True, related_name="+")  # the branch's
+    came_from = models.ForeignKey(Branch, on_delete=models.SET_NULL, null=True, related_name="+")  # the version
+    versions = models.PositiveIntegerField(default=1)
+    size = models.PositiveBigIntegerField()  # of its files, as its readers saw them
+    deleted_by = models.CharField(max_length=200)
+    deleted_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def label(self) -> str:
+        """`lab/reader`, `lab/reader@v3`, `lab/reader@side`."""
+        match TrashedAs(self.what):
+            case TrashedAs.REPOSITORY:
+                return self.repository.full_name
+            case TrashedAs.BRANCH:
+                return f"{self.repository.full_name}@{self.branch_name}"
+            case TrashedAs.VERSION:
+                return f"{self.repository.full_name}@{self.version}"
+
+
+class ExpiryRule(models.Model):
+    """Which versions without a name go to the trash by themselves. What anything refers to stays: see `holds`."""
+
+    repository = models.OneToOneField(Repository, on_delete=models.CASCADE, related_name="expiry")
+    keep_last = models.PositiveIntegerField()
+    older_than_days = models.PositiveIntegerField(default=0)
+    changed_by = models.CharField(max_length=200)
+    applied_at = models.DateTimeField(null=True, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.repository}: keep the last {self.keep_last}"

@@ -18,6 +18,7 @@ from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action, Actor, demand, may
 from steelyard_platform.repos import commits
+from steelyard_platform.repos.locking import lock_repository
 from steelyard_platform.repos.models import Branch, Proposal, Repository, Version
 from steelyard_platform.repos.revisions import find_branch, tip_of
 from steelyard_platform.repos.webhooks import Discussed, Event, announce
@@ -34,7 +35,7 @@ def open_proposal(
     title = title.strip()
     if len(title) < _SHORTEST_TITLE:
         raise InvalidInputError(f"A proposal needs a title of at least {_SHORTEST_TITLE} letters.", field="title")
-    repository = Repository.objects.select_for_update(of=("self",)).select_related("team").get(pk=repository.pk)
+    repository = lock_repository(repository.pk)
     start = find_branch(repository, base.removeprefix("refs/heads/"))
     if start is None or start.name.startswith(PREFIX):
         raise RevisionNotFoundError(f"A proposal is made against a branch; {repository} has no branch {base!r}.")

@@ -39,8 +39,9 @@ def find_repository(actor: Actor, kind: RepositoryKind, full_name: str, action: 
     repositories = Repository.objects.select_related("team").filter(kind=kind)
     repository = repositories.filter(team__name__iexact=namespace, name__iexact=name).first()
     if repository is None:
-        former = FormerName.objects.select_related("repository__team").filter(kind=kind, full_name__iexact=full_name)
-        repository = found.repository if (found := former.first()) else None
+        former = FormerName.objects.select_related("repository__team").filter(repository__is_trashed=False)
+        found = former.filter(kind=kind, full_name__iexact=full_name).first()
+        repository = found.repository if found else None
     if repository is None or not may(actor, Action.SEE, repository.resource):
         raise RepositoryNotFoundError(
             f"There is no {kind} {full_name}, or you may not read it. Check the name and the token.",

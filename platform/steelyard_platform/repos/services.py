@@ -6,7 +6,6 @@ from functools import partial
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError
 from django.utils import timezone
 
 from steelyard_contracts.errors import (
@@ -23,11 +22,16 @@ from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action, Actor, Scope, demand
 from steelyard_platform.repos.card import refresh_card
-from steelyard_platform.repos.garbage import touch_blobs_of
-from steelyard_platform.repos.models import Alias, AliasMove, Branch, Entry, FormerName, Repository, Tag, Version
+from steelyard_platform.repos.deletion import all_of, one_branch, one_version
+from steelyard_platform.repos.grafting import following_on, preceding_on
+from steelyard_platform.repos.holds import refuse_if_held
+from steelyard_platform.repos.locking import lock_repository, lock_version
+from steelyard_platform.repos.models import Alias, AliasMove, Branch, FormerName, Repository, Tag, Version
 from steelyard_platform.repos.revisions import ALIAS_PREFIX, Snapshot, find_branch, tip_of
 from steelyard_platform.repos.search import note_size, rename_document, write_document
-from steelyard_platform.repos.webhooks import Event, UpdatedRef, announce
+from steelyard_platform.repos.signals import versions_moved
+from steelyard_platform.repos.trash import keep_branch, keep_repository, keep_version
+from steelyard_platform.repos.webhooks import Event, announce, announce_ref, ref_of
 
 _LONGEST_REASON = 500
 
@@ -60,17 +64,16 @@ def create_repository(
 
 @transaction.atomic
 def delete_repository(*, repository: Repository, actor: Actor) -> None:
-    """Raises: ForbiddenError."""
+    """Puts it into the trash; its name is free again.
+
+    Raises: ForbiddenError; ConflictError while a release, a device or a gate refers to it.
+    """
+    repository = lock_repository(repository.pk)
     demand(actor, Action.MANAGE, repository.resource)
-    Alias.objects.filter(repository=repository).delete()
-    name, kind = repository.full_name, repository.kind
-    touch_blobs_of(Entry.objects.filter(branch__repository=repository))
+    refuse_if_held(all_of(repository), actor)
+    keep_repository(repository, actor)
     announce(repository, Event("delete", "repo"))
-    try:
-        repository.delete()
-    except ProtectedError as error:
-        raise ConflictError(f"{name} was released to devices; what they run is kept.") from error
-    audit.record(actor, "delete repository", name, kind=kind)
+    audit.record(actor, "delete repository", repository.full_name, kind=repository.kind)
 
 
 @transaction.atomic
@@ -86,6 +89,7 @@ def move_repository(*, repository: Repository, team: Team, name: str, actor: Act
     repository.team, repository.name = team, name
     repository.save(update_fields=["team", "name"])
     rename_document(repository)
+    Repository.everything.filter(trash_of=repository).update(team=team, name=name)
     FormerName.objects.filter(kind=repository.kind, full_name__iexact=repository.full_name).delete()
     if former.lower() != repository.full_name.lower():
         FormerName.objects.filter(kind=repository.kind, full_name__iexact=former).delete()
@@ -121,86 +125,62 @@ def create_branch(
         raise AlreadyExistsError(f"Reference refs/heads/{name} already exists in {repository.full_name}.", name=name)
     # A tag of the same name goes first wherever only the name is given; refs/heads/ still leads to the branch.
     _check_not_taken(repository, name, among=(Alias,))
+    if start is not None and start.version is not None:
+        lock_version(start.version)
     branch = Branch.objects.create(
         repository=repository, name=name, base=start.version if start else None, sees_base=sees_base
     )
     audit.record(actor, "create branch", repository.full_name, branch=name)
-    _announce_ref(repository, f"refs/heads/{name}", after=start.version if start else None)
+    announce_ref(repository, f"refs/heads/{name}", after=start.version if start else None)
     return branch
 
 
 @transaction.atomic
 def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
-    """Raises: ForbiddenError, RevisionNotFoundError; ConflictError while something else stands on its versions."""
+    """Puts it into the trash, with its versions; its name is free again.
+
+    Raises: ForbiddenError, RevisionNotFoundError; ConflictError while something else stands on its versions.
+    """
     refuse_jobs(actor)
+    repository = lock_repository(repository.pk)
     demand(actor, Action.WRITE, repository.resource)
     branch = find_branch(repository, name)
     if branch is None:
         raise RevisionNotFoundError(f"Invalid rev id: {repository.full_name} has no branch {name!r}.", revision=name)
     if name == DEFAULT_REVISION:
         raise ConflictError(f"Cannot delete refs/heads/{DEFAULT_REVISION}: every repository keeps it.")
-    versions = Version.objects.filter(branch=branch)
-    if Alias.objects.filter(version__in=versions).exists() or Branch.objects.filter(base__in=versions).exists():
-        raise ConflictError(f"An alias or another branch stands on the branch {name!r}; move or delete that first.")
-    touch_blobs_of(Entry.objects.filter(branch=branch))
-    _announce_ref(repository, _ref_of(branch), before=tip_of(branch))
-    try:
-        branch.delete()
-    except ProtectedError as error:
-        raise ConflictError(f"A version of the branch {name!r} was released to devices and is kept.") from error
+    refuse_if_held(one_branch(repository, branch), actor)
+    announce_ref(repository, ref_of(name), before=tip_of(branch))
+    keep_branch(repository, branch, actor)
     audit.record(actor, "delete branch", repository.full_name, branch=name)
 
 
 @transaction.atomic
 def delete_version(*, version: Version, actor: Actor) -> None:
-    """Takes a version out of its branch's history; those before and after it keep what they hold.
+    """Puts it into the trash; those before and after it keep what they hold.
 
-    Raises: ForbiddenError; ConflictError while a name, a branch or a release stands on it.
+    Raises: ForbiddenError; ConflictError while a name, a branch or a release stands on it, or something was made of it.
     """
     refuse_jobs(actor)
-    repository = Repository.objects.select_for_update(of=("self",)).select_related("team").get(pk=version.repository_id)
+    repository = lock_version(version)
     demand(actor, Action.MANAGE, repository.resource)
-    if (name := _name_on(version)) is not None:
-        raise ConflictError(f"{name} stands on {version.label}; move or delete that first.")
-    following = Version.objects.filter(branch=version.branch, number__gt=version.number).order_by("number").first()
-    _close_gap(version, following)
-    if following is None:
-        earlier = Version.objects.filter(branch=version.branch, number__lt=version.number)
-        head = earlier.order_by("-number").first()
-        Branch.objects.filter(pk=version.branch_id).update(head=head)
-        if version.branch.name == DEFAULT_REVISION:
-            note_size(repository, head.total_size if head else 0)
-            # Reading the card is not for a transaction: it lies in the object store.
-            transaction.on_commit(partial(refresh_card, repository, head), robust=True)
-        _announce_ref(repository, _ref_of(version.branch), before=version, after=head)
-    version.children.update(parent=version.parent)
-    try:
-        version.delete()
-    except ProtectedError as error:
-        raise ConflictError(f"{version.label} was released to devices; what they run is kept.") from error
+    refuse_if_held(one_version(repository, version), actor)
+    branch = version.branch
+    was_head = following_on(branch, version.number) is None
+    keep_version(repository, version, actor)
+    if was_head:
+        note_head(repository, branch, before=version, after=preceding_on(branch, version.number))
+    versions_moved.send(Repository, repository=repository)
     audit.record(actor, "delete version", repository.full_name, version=version.label, commit=version.commit_id)
 
 
-def _name_on(version: Version) -> str | None:
-    if (alias := Alias.objects.filter(version=version).first()) is not None:
-        return f"The alias {alias.name!r}"
-    if (tag := Tag.objects.filter(version=version).first()) is not None:
-        return f"The tag {tag.name!r}"
-    if (branch := Branch.objects.filter(base=version).first()) is not None:
-        return f"The branch {branch.name!r}"
-    return None
-
-
-def _close_gap(version: Version, following: Version | None) -> None:
-    """What lived only in the version goes; what it brought begins with its successor, and what it ended ends there."""
-    entries = Entry.objects.filter(branch=version.branch)
-    until = following.number if following else None
-    only_here = entries.filter(added_in=version.number, removed_in=until)
-    touch_blobs_of(only_here)
-    only_here.delete()
-    if until is not None:
-        entries.filter(added_in=version.number).update(added_in=until)
-    entries.filter(removed_in=version.number).update(removed_in=until)
+def note_head(repository: Repository, branch: Branch, *, before: Version | None, after: Version | None) -> None:
+    """A branch ends with another version now, which nobody has committed. In the transaction that has moved it."""
+    announce_ref(repository, ref_of(branch.name), before=before, after=after)
+    if branch.name == DEFAULT_REVISION:
+        note_size(repository, after.total_size if after else 0)
+        # Reading the card is not for a transaction: it lies in the object store.
+        transaction.on_commit(partial(refresh_card, repository, after), robust=True)
 
 
 @transaction.atomic
@@ -211,13 +191,14 @@ def create_tag(*, repository: Repository, name: str, at: Snapshot, message: str,
     _check_not_taken(repository, name, among=(Branch, Alias))
     if at.version is None:
         raise RevisionNotFoundError(f"{repository.full_name} has no version to tag yet.")
+    lock_version(at.version)
     try:
         with transaction.atomic():
             tag = Tag.objects.create(repository=repository, name=name, version=at.version, message=message)
     except IntegrityError as error:
         raise AlreadyExistsError(f"{repository.full_name} has a tag {name!r} already.", name=name) from error
     audit.record(actor, "create tag", repository.full_name, tag=name, version=at.version.label)
-    _announce_ref(repository, f"refs/tags/{name}", after=at.version)
+    announce_ref(repository, f"refs/tags/{name}", after=at.version)
     return tag
 
 
@@ -230,7 +211,7 @@ def delete_tag(*, repository: Repository, name: str, actor: Actor) -> None:
     if tag is None:
         raise RevisionNotFoundError(f"{repository.full_name} has no tag {name!r}.", revision=name)
     tag.delete()
-    _announce_ref(repository, f"refs/tags/{name}", before=tag.version)
+    announce_ref(repository, f"refs/tags/{name}", before=tag.version)
     audit.record(actor, "delete tag", repository.full_name, tag=name)
 
 
@@ -253,7 +234,7 @@ def move_alias(
     repository = version.repository
     refuse_jobs(actor)
     check_alias_name(repository, name)
-    Repository.objects.select_for_update().get(pk=repository.pk)
+    lock_version(version)
     alias = _alias_named(repository, name)
     needed = Action.MANAGE if alias and alias.is_protected and not is_approved else Action.WRITE
     demand(actor, needed, repository.resource)
@@ -317,7 +298,7 @@ def _note_move(
         reason=tidy_reason(reason),
         verdicts=verdicts or [],
     )
-    _announce_ref(repository, f"{ALIAS_PREFIX}{name}", before=before, after=after)
+    announce_ref(repository, f"{ALIAS_PREFIX}{name}", before=before, after=after)
 
 
 def tidy_reason(reason: str) -> str:
@@ -329,17 +310,6 @@ def refuse_jobs(actor: Actor) -> None:
     """A job may add versions to its output, not decide what they are called. Raises: ForbiddenError."""
     if actor.scope is Scope.JOB:
         raise ForbiddenError("A job's token adds versions; names are moved and deleted by people.")
-
-
-def _ref_of(branch: Branch) -> str:
-    return branch.name if branch.name.startswith("refs/") else f"refs/heads/{branch.name}"
-
-
-def _announce_ref(
-    repository: Repository, ref: str, *, before: Version | None = None, after: Version | None = None
-) -> None:
-    moved = UpdatedRef(ref, before.commit_id if before else None, after.commit_id if after else None)
-    announce(repository, Event("update", "repo.content", refs=[moved]))
 
 
 def _taken(kind: str, team: Team, name: str) -> AlreadyExistsError:

@@ -8,3 +8,6 @@ from django.dispatch import Signal
 # with its repository; `before`, the version it followed, or None; `paths`, those that changed; `actor`, its author.
 # A receiver that fails is logged: the commit is made.
 committed = Signal()
+
+# Sent in the transaction that takes versions out of a `repository`, or brings some back, other than by a commit.
+versions_moved = Signal()

@@ -11,7 +11,9 @@ from django.conf import settings
 
 from steelyard_platform.repos.conversion import convert_waiting
 from steelyard_platform.repos.deliveries import deliver_due
+from steelyard_platform.repos.expiry import expire_versions
 from steelyard_platform.repos.garbage import collect_garbage
+from steelyard_platform.repos.restoring import empty_due
 
 _log = logging.getLogger(__name__)
 _delivering = threading.Lock()
@@ -21,6 +23,14 @@ _delivering = threading.Lock()
 def collect() -> None:
     found = collect_garbage(timedelta(hours=settings.ENVIRONMENT.garbage_grace_hours))
     _log.info("collected garbage: %s", found)
+
+
+@shared_task(name="steelyard.look_after_trash", ignore_result=True)
+def look_after_trash() -> None:
+    """Rules put versions in; what has been there for long enough goes for good."""
+    expired, emptied = expire_versions(), empty_due()
+    if expired or emptied:
+        _log.info("put %d expired versions into the trash; emptied %d things from it", expired, emptied)
 
 
 @shared_task(name="steelyard.convert_files", ignore_result=True)

@@ -27,7 +27,7 @@ from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.models import Membership
 from steelyard_platform.accounts.permissions import NOBODY, SCOPE_ALLOWS, Action, Actor
-from steelyard_platform.repos.models import Proposal, Repository, Webhook, WebhookDelivery, WebhookWatch
+from steelyard_platform.repos.models import Proposal, Repository, Version, Webhook, WebhookDelivery, WebhookWatch
 
 DOMAINS = ("repo", "discussion")
 _KINDS = frozenset({"user", "org", *RepositoryKind})
@@ -99,6 +99,18 @@ def announce(repository: Repository, event: Event) -> None:
         WebhookDelivery.objects.bulk_create(
             WebhookDelivery(webhook=hook, payload=_addressed(payload, hook)) for hook in webhooks
         )
+
+
+def announce_ref(
+    repository: Repository, ref: str, *, before: Version | None = None, after: Version | None = None
+) -> None:
+    """A branch or a tag now names another version, or none."""
+    moved = UpdatedRef(ref, before.commit_id if before else None, after.commit_id if after else None)
+    announce(repository, Event("update", "repo.content", refs=[moved]))
+
+
+def ref_of(branch_name: str) -> str:
+    return branch_name if branch_name.startswith("refs/") else f"refs/heads/{branch_name}"
 
 
 def _watching(repository: Repository, event: Event) -> QuerySet[Webhook]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
+from django.db import connection
 from django.db.models import Model, QuerySet
+from django.db.models.expressions import RawSQL
 
 Item = TypeVar("Item")
 Row = TypeVar("Row", bound=Model)
@@ -26,6 +29,13 @@ def pages_of_keys(rows: QuerySet[Row], size: int = SIZE) -> Iterator[list[Any]]:
     while page:
         yield page
         page = list(rows.filter(pk__gt=page[-1]).order_by("pk").values_list("pk", flat=True)[:size])
+
+
+def among(keys: Iterable[int]) -> RawSQL:
+    """For `pk__in`: any number of keys as one parameter, where a nested query grows too deep for SQLite to read."""
+    if connection.vendor == "postgresql":
+        return RawSQL("SELECT unnest(%s::bigint[])", [list(keys)])
+    return RawSQL("SELECT value FROM json_each(%s)", [json.dumps(list(keys))])
 
 
 def lock(rows: QuerySet[Row], keys: Iterable[Any]) -> set[Any]:

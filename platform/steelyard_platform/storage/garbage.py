@@ -112,6 +112,13 @@ def unreferenced_xorbs(before: datetime, dying_files: QuerySet[XetFile]) -> Quer
     return Xorb.objects.filter(~Exists(needed), touched_at__lt=before)
 
 
+def xorbs_only_in(files: QuerySet[XetFile]) -> QuerySet[Xorb]:
+    """Xorbs that these files need and no other does."""
+    keys = files.order_by().values("pk")
+    others = FileXorb.objects.filter(xorb=OuterRef("pk")).exclude(file__in=keys)
+    return Xorb.objects.filter(~Exists(others), pk__in=FileXorb.objects.filter(file__in=keys).values("xorb"))
+
+
 def collect_xorbs(before: datetime) -> None:
     """Dooms the xorbs that no file needs."""
     for digests in pages_of_keys(unreferenced_xorbs(before, XetFile.objects.none())):

@@ -1,4 +1,4 @@
-"""Hears of every commit, to note what its version was made from."""
+"""Hears of every commit, to note what its version was made from; tells the core what gates and lineage refer to."""
 
 from __future__ import annotations
 
@@ -11,12 +11,23 @@ class WeightsApp(AppConfig):
     name = "steelyard_platform.weights"
 
     def ready(self) -> None:
-        from steelyard_platform.repos.signals import committed
+        from steelyard_platform.repos.holds import register
+        from steelyard_platform.repos.signals import committed, versions_moved
+        from steelyard_platform.weights.holds import DescendantHolder, GateHolder
 
         committed.connect(_note_commit, dispatch_uid="weights.note_commit")
+        versions_moved.connect(_index_measures, dispatch_uid="weights.index_measures")
+        register(GateHolder())
+        register(DescendantHolder())
 
 
 def _note_commit(sender: object, **told: Any) -> None:  # noqa: ARG001 - the signal's signature
     from steelyard_platform.weights.cards import note_commit
 
     note_commit(version=told["version"], before=told["before"], paths=told["paths"], actor=told["actor"])
+
+
+def _index_measures(sender: object, **told: Any) -> None:  # noqa: ARG001 - the signal's signature
+    from steelyard_platform.weights.search import index_measures
+
+    index_measures(told["repository"])

@@ -57,7 +57,8 @@ def measures_of(version: Version | None) -> list[Measured]:
     """The newest evaluations, newest first."""
     if version is None:
         return []
-    rows = Evaluation.objects.filter(version=version).select_related("dataset__repository__team", "dataset__branch")
+    rows = Evaluation.objects.filter(version=version, dataset__repository__is_trashed=False)
+    rows = rows.select_related("dataset__repository__team", "dataset__branch")
     rows = rows.prefetch_related("dataset__aliases", "dataset__tags").order_by("-created_at", "-pk")
     return [
         Measured(row.metrics, row.dataset.repository.full_name, row.dataset.label, row.runtime, _names_of(row.dataset))

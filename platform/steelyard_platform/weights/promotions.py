@@ -136,7 +136,7 @@ def carry_out(*, promotion: Promotion, reason: str, override: bool, actor: Actor
 
     Raises: as `promote_version`; ConflictError when the request has ended, or asks for a release.
     """
-    if promotion.version is not None and promotion.state == PromotionState.OPEN:
+    if promotion.asked_for is not None and promotion.state == PromotionState.OPEN:
         sign_if_asked(_version_of(promotion), promotion.target)
     with gated(promotion.repository, actor), _open(promotion) as found:
         if found.target == GateRule.RELEASE:
@@ -159,7 +159,7 @@ class Standing:
 
 def standing_of(promotion: Promotion) -> Standing:
     """For the faces; nothing for a request whose version was deleted."""
-    if promotion.version is None:
+    if promotion.asked_for is None:
         return Standing([], replaced_by(promotion.repository, promotion.target), "", frozenset())
     version = _version_of(promotion)
     counting = counting_approvals(version, promotion.target).filter(promotion=promotion)
@@ -202,10 +202,11 @@ def _locked_repository(repository: Repository) -> Repository:
 
 
 def _version_of(promotion: Promotion) -> Version:
-    if promotion.version is None:
+    version = promotion.asked_for
+    if version is None:
         raise ConflictError("The version that was asked for was deleted; ask for another one.")
-    promotion.version.repository = promotion.repository
-    return promotion.version
+    version.repository = promotion.repository
+    return version
 
 
 def _check_open(promotion: Promotion) -> None:
@@ -292,4 +293,4 @@ def _end(promotion: Promotion, state: PromotionState, step: PromotionStep, words
 
 
 def _asked(promotion: Promotion) -> dict[str, str | None]:
-    return {"version": promotion.version.label if promotion.version else None, "wanted_as": promotion.target}
+    return {"version": promotion.asked_for.label if promotion.asked_for else None, "wanted_as": promotion.target}

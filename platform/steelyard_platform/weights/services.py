@@ -10,7 +10,6 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from steelyard_contracts.errors import (
-    ConflictError,
     GateRefusedError,
     InvalidInputError,
     InvalidNameError,
@@ -212,21 +211,3 @@ def visible_evaluations(version: Version, actor: Actor) -> QuerySet[Evaluation]:
     """The version's evaluations on datasets that the actor may read, newest first."""
     rows = Evaluation.objects.filter(version=version, dataset__repository__in=visible_repositories(actor).values("pk"))
     return rows.select_related("dataset__repository__team").order_by("-created_at", "-pk")
-
-
-@transaction.atomic
-def delete_version(*, version: Version, actor: Actor) -> None:
-    """Raises: ForbiddenError; ConflictError while something is named by it, stands on it, or was made from it.
-
-    What a card declares hinders nobody: anyone may write one.
-    """
-    descendants = LineageEdge.objects.filter(source=version, declared=False).exclude(target=version)
-    if count := descendants.count():
-        raise ConflictError(
-            f"{count} {'version was' if count == 1 else 'versions were'} made from {version.label} or measured on it; "
-            "delete those first, or keep it for their lineage.",
-            descendants=count,
-        )
-    repository = version.repository
-    repos.delete_version(version=version, actor=actor)
-    index_measures(repository)

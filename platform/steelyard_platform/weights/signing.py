@@ -68,6 +68,7 @@ def sign_waiting(*, newest: int | None = None) -> int:
         newest: look at the last so many alone, which costs the same however many there are.
     """
     unsigned = Version.objects.filter(~Exists(VersionSignature.objects.filter(version=OuterRef("pk"))))
+    unsigned = unsigned.filter(repository__is_trashed=False)
     if newest is not None:
         unsigned = unsigned.filter(pk__gt=(Version.objects.aggregate(last=Max("pk"))["last"] or 0) - newest)
     waiting = unsigned.filter(file_count__lte=MAX_FILES).select_related("branch", "repository__team")

@@ -12,10 +12,10 @@ from steelyard_platform.repos.garbage import collect_garbage
 from steelyard_platform.repos.models import Branch
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.weights.models import Relation
-from steelyard_platform.weights.services import delete_version, record_lineage
+from steelyard_platform.weights.services import record_lineage
 from tests.platform.hub.test_xet import CHUNKS, WHOLE, Uploader, content
 from tests.platform.repos.test_garbage import GRACE, later, objects
-from tests.support.factories import commit_files, make_user
+from tests.support.factories import commit_files, empty_trash, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -49,7 +49,7 @@ def files_at(uploader, revision):
 
 
 def delete(uploader, label, user=None):
-    delete_version(version=at(uploader, label), actor=actor_for_user(user or uploader.owner))
+    services.delete_version(version=at(uploader, label), actor=actor_for_user(user or uploader.owner))
 
 
 @pytest.mark.parametrize("label", ["v1", "v2", "v3", "v4"])
@@ -74,7 +74,7 @@ def test_a_branch_whose_only_version_is_deleted_is_empty(ada):
     commit_files(ada.repository, ada.owner, {"a": b"1"})
     delete(ada, "v1")
     assert files_at(ada, "main") == {}
-    assert Branch.objects.get().head is None
+    assert Branch.objects.get(repository=ada.repository).head is None
 
 
 def test_chunks_that_only_it_held_are_freed_and_shared_ones_stay(ada):
@@ -83,6 +83,9 @@ def test_chunks_that_only_it_held_are_freed_and_shared_ones_stay(ada):
     ada.push("w.bin", *CHUNKS)
     assert objects() == ["xorbs", "xorbs"]
     delete(ada, "v2")
+    with later():
+        assert collect_garbage(GRACE).objects.objects == 0  # it is in the trash
+    empty_trash(ada.owner)
     with later():
         assert collect_garbage(GRACE).objects.objects == 1
     assert objects() == ["xorbs"]

@@ -22,7 +22,7 @@ from steelyard_platform.storage.garbage import Freed
 from steelyard_platform.storage.models import DoomedObject, TransferReport, XetFile, Xorb
 from steelyard_platform.storage.services import object_store
 from tests.platform.hub.test_xet import CHUNKS, WHOLE, Uploader, content, first_chunk
-from tests.support.factories import commit_files
+from tests.support.factories import commit_files, empty_trash
 from tests.support.xet import file_of, shard_of, xorb_of
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +43,9 @@ def ada(client):
 
 
 def delete(uploader):
+    """For good."""
     services.delete_repository(repository=uploader.repository, actor=actor_for_user(uploader.owner))
+    empty_trash(uploader.owner)
 
 
 def test_a_deleted_repositorys_bytes_go_after_the_grace_period(ada):
@@ -70,6 +72,7 @@ def test_a_deleted_branchs_bytes_go_and_mains_stay(ada):
     services.create_branch(repository=ada.repository, name="side", start=None, actor=actor, sees_base=False)
     commit_files(ada.repository, ada.owner, {"side.txt": b"only here"}, branch="side")
     services.delete_branch(repository=ada.repository, name="side", actor=actor)
+    empty_trash(ada.owner)
     with later():
         assert collect_garbage(GRACE).blobs == 1
     assert objects() == ["xorbs"]

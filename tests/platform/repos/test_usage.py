@@ -47,6 +47,7 @@ def test_the_api_tells_of_one_of_a_namespace_and_of_all_that_the_caller_may_read
         "logical": 0,
         "stored": 0,
         "ratio": None,
+        "trash": 0,
     }
     assert ask(f"/models/{grace.repository}/storage", ada).status_code == 404
 

@@ -25,6 +25,7 @@ from steelyard_platform.jobs import services
 from steelyard_platform.jobs.inspections import inspection, request_inspections
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.repos.models import Version
+from steelyard_platform.repos.services import delete_version
 from steelyard_platform.weights.inspection import files_to_inspect, record_report, tensors_of
 from steelyard_platform.weights.models import WeightFile
 from steelyard_platform.weights.modules import Outline, root_of, top_modules
@@ -95,6 +96,14 @@ def test_few_inspections_wait_at_a_time_and_the_newest_versions_go_first(reposit
     Job.objects.update(state=JobState.SUCCEEDED)
     assert request_inspections() == 3
     assert not Version.objects.filter(is_examined=False).exists()
+
+
+def test_what_lies_in_the_trash_holds_nothing_up(repository, owner):
+    deleted = commit_files(repository, owner, {"w.safetensors": b"1"})
+    commit_files(repository, owner, {"w.safetensors": b"2"})
+    delete_version(version=deleted, actor=actor_for_user(owner))
+    assert [request_inspections(), request_inspections()] == [1, 0]
+    assert Job.objects.get().spec["model"] == f"{repository}@v2"
 
 
 def test_pictures_of_a_dataset_are_no_weights(team, owner):

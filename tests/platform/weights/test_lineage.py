@@ -13,10 +13,11 @@ from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.permissions import ANONYMOUS, Action, Actor, Scope
 from steelyard_platform.accounts.tokens import actor_for_user
 from steelyard_platform.repos.models import Repository, Version
+from steelyard_platform.repos.services import delete_version
 from steelyard_platform.weights import lineage
 from steelyard_platform.weights.models import LineageEdge as EdgeRow
 from steelyard_platform.weights.models import Relation
-from steelyard_platform.weights.services import delete_version, record_lineage
+from steelyard_platform.weights.services import record_lineage
 from tests.support.factories import commit_files, make_repository, make_team, make_user
 
 pytestmark = pytest.mark.django_db
@@ -193,7 +194,7 @@ def test_what_was_recorded_is_kept_and_what_was_declared_hinders_nobody(made, ow
     link(child, Relation.FINE_TUNED_FROM, base)
     made("base")
     made("claimed")
-    with pytest.raises(ConflictError, match="1 version was made from v1"):
+    with pytest.raises(ConflictError, match="child@v1 was made from v1"):
         delete_version(version=base, actor=actor_for_user(owner))
     delete_version(version=claimed, actor=actor_for_user(owner))
     assert names(walk(child, UP, actor_for_user(owner))) == [("base@v1", "fine-tuned-from", "child@v1")]

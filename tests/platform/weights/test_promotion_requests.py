@@ -21,11 +21,11 @@ from steelyard_platform.accounts.permissions import ANONYMOUS, Role, Scope
 from steelyard_platform.accounts.services import set_role
 from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user
 from steelyard_platform.repos.models import Alias, AliasMove, WebhookDelivery
-from steelyard_platform.repos.services import delete_alias, protect_alias
+from steelyard_platform.repos.services import delete_alias, delete_version, protect_alias
 from steelyard_platform.repos.webhooks import Wishes, create_webhook
 from steelyard_platform.weights import promotions
 from steelyard_platform.weights.models import Promotion, PromotionEvent
-from steelyard_platform.weights.services import add_gate, delete_version, promote_version
+from steelyard_platform.weights.services import add_gate, promote_version
 from tests.support.factories import commit_files, make_repository, make_user, token_for
 
 pytestmark = pytest.mark.django_db

@@ -155,10 +155,9 @@ def test_measures_are_compared_and_the_newest_counts(make, ask, owner, team):
     assert ask("accuracy>=0.97", sort=Sort.METRIC) == ["good", "better"]
     assert none.name in ask("")
     from steelyard_platform.weights.models import LineageEdge
-    from steelyard_platform.weights.services import delete_version as delete_measured
 
     LineageEdge.objects.all().delete()
-    delete_measured(version=evaluation.version, actor=actor_for_user(owner))
+    delete_version(version=evaluation.version, actor=actor_for_user(owner))
     assert ask("accuracy>=0.97") == ["better"]
     assert NewestMeasure.objects.get(repository=good, metric="accuracy").value == 0.9
 

@@ -9,21 +9,12 @@ from django import template
 from django.utils import timezone
 from django.utils.timesince import timesince
 
+from steelyard_contracts.words import size_in_words
+
 register = template.Library()
+register.filter("size", size_in_words)
 
-_STEP = 1000
 _FEW = 10
-
-
-@register.filter
-def size(count: float | None) -> str:
-    """Bytes for people: 1.3 MB."""
-    number = float(count or 0)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < _STEP or unit == "TB":
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= _STEP
-    raise AssertionError
 
 
 @register.filter

@@ -1,4 +1,7 @@
-"""`manage.py collect_garbage --dry-run`: frees what no version of any repository holds, or says what would go."""
+"""`manage.py collect_garbage --dry-run`: frees what no version of any repository holds, or says what would go.
+
+What is in the trash is held, and is said too.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import OPERATOR
 from steelyard_platform.repos.garbage import collect_garbage
+from steelyard_platform.repos.trash import in_words
 
 
 class Command(BaseCommand):
@@ -35,3 +39,5 @@ class Command(BaseCommand):
         if not options["dry_run"]:
             audit.record(OPERATOR, "collect garbage", "storage", freed=str(found))
         self.stdout.write(f"{'would free' if options['dry_run'] else 'freed'}: {found}")
+        if (waiting := in_words()) is not None:
+            self.stdout.write(waiting)

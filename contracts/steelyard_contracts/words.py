@@ -1,0 +1,26 @@
+"""Amounts as people read them.
+
+>>> size_in_words(1_300_000)
+'1.3 MB'
+>>> count_in_words(1, "version"), count_in_words(3, "version")
+('1 version', '3 versions')
+"""
+
+from __future__ import annotations
+
+_STEP = 1000
+
+
+def size_in_words(count: float | None) -> str:
+    """Bytes, in decimal units."""
+    number = float(count or 0)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < _STEP:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= _STEP
+    return f"{number:.1f} TB"
+
+
+def count_in_words(count: int, what: str) -> str:
+    """The number and the noun, which takes an s for more than one."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -1,0 +1,15 @@
+"""Tells the core which versions jobs refer to."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class JobsApp(AppConfig):
+    name = "steelyard_platform.jobs"
+
+    def ready(self) -> None:
+        from steelyard_platform.jobs.holds import JobHolder
+        from steelyard_platform.repos.holds import register
+
+        register(JobHolder())
