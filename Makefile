@@ -7,7 +7,7 @@ HUB_SUITE ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test lint format bench bench-transfer bench-scale hub-suite-is-named hub-conformance clean
+.PHONY: help install demo run test lint format bench bench-transfer bench-scale bench-inspection hub-suite-is-named hub-conformance clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: .venv/.installed-dev ## What a commit costs: three files onto a hundred t
 
 bench-transfer: .venv/.installed-dev ## Pushing and pulling weights beside MLflow, DVC and git-lfs (ARGS="--rounds 1 --megabytes 100" for a quick look)
 	@$(BIN)/python -m benchmarks.transfer $(ARGS)
+
+bench-inspection: .venv/.installed-dev ## Looking into 1 GB of weights, and comparing two versions that share 98% (ARGS="--megabytes 200")
+	@$(BIN)/python -m benchmarks.inspection $(ARGS)
 
 bench-scale: .venv/.installed-dev ## Lists, searches and pages over 100,000 versions beside MLflow's registry, on PostgreSQL
 	@$(BIN)/python -m benchmarks.scale $(ARGS)

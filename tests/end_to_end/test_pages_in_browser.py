@@ -277,3 +277,26 @@ def test_devices_and_their_rollout(page, hub, installation, story, tmp_path):
         for agent in agents:
             agent.terminate()
             agent.wait(20)
+
+
+def test_what_is_inside_a_model_and_what_a_training_changed(page, story, installation):
+    import steelyard
+
+    with steelyard.connect(installation.url, installation.token, quiet=True) as hub:
+        hub.inspect("lab/shown@v1")
+        hub.compare("lab/shown@v1", "lab/shown@v2")
+    page.goto("/lab/shown/versions/v1")
+    page.get_by_role("link", name=re.compile("browse the tensors")).click()
+    expect(page.get_by_role("link", name="resnet.encoder")).to_be_visible()
+    shoot(page, "tensors")
+    page.get_by_role("link", name="resnet.encoder").click()
+    page.get_by_role("link", name=re.compile("stages$")).click()
+    expect(page.get_by_role("link", name="resnet.encoder.stages.0")).to_be_visible()
+    page.goto("/lab/shown/versions/v1/tensors?module=classifier.1")
+    expect(page.get_by_role("cell", name="classifier.1.weight")).to_be_visible()
+    expect(page.get_by_role("img", name="histogram").first).to_be_visible()
+    shoot(page, "tensors-of-a-module")
+    page.goto("/lab/shown/compare/v1...v2")
+    expect(page.get_by_role("heading", name=re.compile("Weights by module"))).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Cosine similarity")).to_be_visible()
+    shoot(page, "compared-weights")

@@ -140,6 +140,24 @@ def test_numbers_that_are_none_are_counted_and_found(inspect):
     assert finding.sentence == "'w' holds values that are no numbers: 2 NaN and 2 infinite."
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([-3e38, 0, 3e38], np.float32),
+        np.array([-1.7e308, 0, 1.7e308], np.float64),
+        np.array([0, 1e-45, 1e-44], np.float32),
+        np.array([0, 5e-324], np.float64),
+        np.array([7, 7, 7], np.int64),
+        np.array([-(2**63), 2**63 - 1], np.int64),
+    ],
+)
+def test_the_largest_and_smallest_numbers_there_are(inspect, values):
+    found = statistics_of(by_name(inspect(save_safetensors({"w": values})))["w"])
+    assert (found.min, found.max) == (float(values.min()), float(values.max()))
+    assert found.histogram is not None
+    assert sum(found.histogram.counts) == values.size
+
+
 def test_nothing_but_numbers_that_are_none(inspect):
     found = by_name(inspect(save_safetensors({"w": np.full(5, np.nan, np.float32)})))["w"].statistics
     assert (found.min, found.mean, found.nan, found.histogram) == (None, None, 5, None)

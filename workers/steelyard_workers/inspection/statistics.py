@@ -22,6 +22,8 @@ Blocks = Callable[[], Iterator[bytes]]
 
 # Below this, looking up every number costs less than going through a table of all that there could be.
 _WORTH_COUNTING = 200_000
+# Between these, float32 neither overflows nor vanishes where values are told into steps.
+_LEAST_IN_FLOAT32, _MOST_IN_FLOAT32 = 1e-30, 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +163,20 @@ class _Steps:
         self._counts = np.zeros(HISTOGRAM_BINS, dtype=np.int64)
         width = high - low
         # Values that are all the same, or too far apart for a float, fall into the first step.
-        self._scale = HISTOGRAM_BINS / width if width > 0 and math.isfinite(HISTOGRAM_BINS / width) else 0.0
+        is_usable = 0 < width < math.inf and math.isfinite(HISTOGRAM_BINS / width)
+        self._scale = HISTOGRAM_BINS / width if is_usable else 0.0
+        self._needs_float64 = not _LEAST_IN_FLOAT32 < width < _MOST_IN_FLOAT32
 
     def add(self, values: Values, weights: NDArray[np.int64] | None = None) -> None:
+        if not self._scale:
+            self._counts[0] += values.size if weights is None else weights.sum()
+            return
+        if self._needs_float64:
+            values = values.astype(np.float64)
         places = ((values - values.dtype.type(self._low)) * values.dtype.type(self._scale)).astype(np.intp)
-        np.minimum(places, HISTOGRAM_BINS - 1, out=places)
-        np.maximum(places, 0, out=places)
-        found = np.bincount(places, weights=weights, minlength=HISTOGRAM_BINS)
-        self._counts += found.astype(np.int64)
+        found = np.bincount(places, weights=weights, minlength=HISTOGRAM_BINS).astype(np.int64)
+        self._counts += found[:HISTOGRAM_BINS]
+        self._counts[-1] += found[HISTOGRAM_BINS:].sum()  # the highest value ends the last step
 
     def as_histogram(self) -> Histogram:
         return Histogram(low=self._low, high=self._high, counts=[int(count) for count in self._counts])
