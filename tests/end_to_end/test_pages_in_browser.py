@@ -301,3 +301,36 @@ def test_what_is_inside_a_model_and_what_a_training_changed(page, story, install
     expect(page.get_by_role("heading", name=re.compile("Weights by module"))).to_be_visible()
     expect(page.get_by_role("columnheader", name="Cosine similarity")).to_be_visible()
     shoot(page, "compared-weights")
+
+
+def test_a_promotion_is_asked_for_refused_and_overridden(page, hub, tmp_path):
+    model = f"lab/promoted-{page.scheme}"
+    for number in (1, 2):
+        (tmp_path / "w.txt").write_text(f"weights {number}")
+        hub.push(tmp_path / "w.txt", model)
+        if number == 1:
+            hub.promote(f"{model}@v1", "production", reason="the first")
+    hub.add_gate(model, "approved by 1 maintainer", applies_to="production")
+    hub.add_gate(model, "size_mb <= 12")
+    page.goto(f"/{model}/versions/v2")
+    page.get_by_text("Ask for a promotion").click()
+    page.get_by_label("Why").fill("better on pictures taken at night")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_role("heading", name="v2 as production")).to_be_visible()
+    expect(page.get_by_text("no maintainer has approved it; 1 approval is asked")).to_be_visible()
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)  # nobody approves what they asked for
+    page.get_by_label("Words").fill("who has a minute?")
+    page.get_by_role("button", name="Comment").click()
+    expect(page.get_by_text("who has a minute?")).to_be_visible()
+    shoot(page, "promotion")
+    page.get_by_role("link", name="Promotions").click()
+    expect(page.get_by_role("row", name=re.compile("v2.*production.*v1.*open"))).to_be_visible()
+    shoot(page, "promotions")
+    page.go_back()
+    page.get_by_label("Reason").fill("nobody else is awake")
+    page.get_by_role("button", name="Override and move production").click()
+    expect(page.get_by_text("What the gates had said")).to_be_visible()
+    page.get_by_role("link", name="Names").click()
+    moved = page.get_by_role("row", name=re.compile("production v1 v2 ada nobody else is awake"))
+    expect(moved).to_contain_text("overridden no maintainer has approved it")
+    shoot(page, "names")

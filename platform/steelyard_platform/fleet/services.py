@@ -297,7 +297,7 @@ def start_rollout(*, request: RolloutRequest, actor: Actor) -> Rollout:
 
 
 def _check_still_released(release: Release, request: RolloutRequest, actor: Actor) -> None:
-    """What was overridden when the release was made stays so. Raises: as `pass_gates`."""
+    """What was overridden before stays so, and what is overridden now is noted. Raises: as `pass_gates`."""
     version, forgiven = release.version, set(release.overridden)
     verdicts = [one for one in verdicts_for(version, GateRule.RELEASE) if one.rule not in forgiven]
     refuse_unless_passed(
@@ -308,6 +308,12 @@ def _check_still_released(release: Release, request: RolloutRequest, actor: Acto
         reason=request.reason,
         actor=actor,
     )
+    if all(verdict.passed for verdict in verdicts):
+        return
+    known = [record for record in release.verdicts if record["rule"] in forgiven]
+    release.verdicts = [*known, *(verdict.as_record() for verdict in verdicts)]
+    release.reason = tidy_reason(request.reason)
+    release.save(update_fields=["verdicts", "reason"])
 
 
 def _accepted_devices(team: Team, names: list[str]) -> list[Device]:

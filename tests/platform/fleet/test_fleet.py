@@ -178,6 +178,10 @@ def test_a_release_that_no_longer_passes_is_not_rolled_out(version, owner, enrol
     forced = request.model_copy(update={"override": True, "reason": "the old one burns"})
     services.start_rollout(request=forced, actor=actor)
     assert AuditRow.objects.get(action="override gates").detail["reason"] == "the old one burns"
+    view = services.rollout_view(services.find_rollout(Rollout.objects.get().pk, actor)).release
+    assert (view.reason, len(view.overridden)) == ("the old one burns", 1)
+    enrol(enrolment, "gate-2", accept_as=owner)
+    services.start_rollout(request=request.model_copy(update={"devices": ["gate-2"]}), actor=actor)
 
 
 def test_a_release_that_a_maintainer_approved(version, owner, team, enrolment):

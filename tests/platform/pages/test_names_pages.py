@@ -6,9 +6,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE
 from steelyard_platform.accounts.permissions import Role
 from steelyard_platform.accounts.services import set_role
 from steelyard_platform.accounts.tokens import actor_for_user
+from steelyard_platform.fleet.models import Rollout
+from steelyard_platform.fleet.services import create_release
 from steelyard_platform.repos.models import Alias
 from steelyard_platform.weights.models import GateRule, Promotion
 from steelyard_platform.weights.services import add_gate
@@ -140,3 +143,17 @@ def test_pages_cost_the_same_however_much_is_on_them(client, read, post, model, 
             read("/promotions")
         counts.append(len(queries))
     assert len(set(counts)) == 1
+
+
+def test_a_rollout_past_the_gates_says_so(client, owner, team):
+    actor = actor_for_user(owner)
+    version = commit_files(
+        make_repository(team, owner, "shipped"), owner, {MODEL_FILE: b"1", KNOWN_ANSWERS_FILE: b"{}"}
+    )
+    add_gate(repository=version.repository, text="size_mb <= 0", applies_to="release", actor=actor)
+    release = create_release(version=version, variant=None, reason="<recall>", override=True, actor=actor)
+    rollout = Rollout.objects.create(team=team, release=release, created_by=owner.username)
+    client.force_login(owner)
+    page = client.get(f"/rollouts/{rollout.pk}").content.decode()
+    assert "Released past its gates, because: &lt;recall&gt;" in page
+    assert "at most 0 is asked" in page
