@@ -149,6 +149,7 @@ def lineage(client: Client, ref: str, *, descendants: bool, depth: int | None, a
 @click.option("--tag", "tags", multiple=True)
 @click.option("--task", help="Such as image-classification.")
 @click.option("--library", help="Such as transformers.")
+@click.option("--framework", help="Of the weights, by their content, such as onnx.")
 @click.option("--license", "license_name", help="Such as apache-2.0.")
 @click.option("--language", help="Such as en.")
 @click.option("--size", help="Of the newest version, such as '<1GB'.")

@@ -211,6 +211,7 @@ class Client:
         tags: Sequence[str] = (),
         task: str | None = None,
         library: str | None = None,
+        framework: str | None = None,
         license: str | None = None,  # noqa: A002 - the card's own word
         language: str | None = None,
         size: str | None = None,
@@ -229,6 +230,7 @@ class Client:
             tag=list(tags),
             task=task,
             library=library,
+            framework=framework,
             license=license,
             language=language,
             size=size,

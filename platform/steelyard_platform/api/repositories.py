@@ -67,6 +67,7 @@ class SearchFilters(Schema):
     tag: list[str] = []
     task: str = ""
     library: str = ""
+    framework: str = Field("", description="Of the weights, by their content, such as onnx.")
     license: str = ""
     language: str = ""
     size: list[str] = Field([], description="Such as <1GB; bytes of the newest version of main.")
@@ -75,7 +76,7 @@ class SearchFilters(Schema):
 
     def parsed(self) -> Search:
         """Raises: InvalidInputError."""
-        plain = {"task": self.task, "library": self.library, "license": self.license, "language": self.language}
+        plain = {key: getattr(self, key) for key in ("task", "library", "framework", "license", "language")}
         tags = [*(("tag", tag) for tag in self.tag), *plain.items()]
         bounds = [*(f"size{bound}" for bound in self.size), *self.metric]
         return parse_search(self.q, name=self.text, tags=tags, bounds=bounds, sort=self.sort)

@@ -27,7 +27,7 @@ _ORDERS = (
     (Sort.DOWNLOADS, "Most downloaded"),
     (Sort.METRIC, "Best measure"),
 )
-_CONDITIONS = ("tag", "task", "library", "license", "language", "dataset", "base_model")
+_CONDITIONS = ("tag", "task", "library", "framework", "license", "language", "dataset", "base_model")
 
 
 @page

@@ -62,10 +62,10 @@ def holding(rows: QuerySet[Repository], words: Iterable[str]) -> QuerySet[Reposi
 
 
 class _Matches(Func):
-    """The left side is, letter for letter, the expression that the index `search_document_words` is over."""
+    """The left side is what the index `search_document_words` is over; see its migration."""
 
-    template = "(array_to_tsvector(string_to_array(%(expressions)s)::tsquery)"
-    arg_joiner = ", ' ')) @@ ("
+    template = "(search_words(%(expressions)s)::tsquery)"
+    arg_joiner = ") @@ ("
     output_field = BooleanField()
 
 

@@ -21,7 +21,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.repos.card import refresh_card
-from steelyard_platform.repos.models import CardTag, Repository
+from steelyard_platform.repos.models import CardTag, Entry, Repository
 from steelyard_platform.repos.paging import page_of
 from steelyard_platform.repos.queries import search as named
 from steelyard_platform.repos.queries import visible_repositories
@@ -77,6 +77,8 @@ def matching(actor: Actor, kind: RepositoryKind, search: Search) -> QuerySet[Rep
         rows = named(rows, search.name)
     for spellings in search.tags:
         rows = rows.filter(Exists(CardTag.objects.filter(repository=OuterRef("pk"), tag__in=spellings)))
+    for framework in search.frameworks:
+        rows = rows.filter(Exists(_weights(framework)))
     for bound in search.sizes:
         rows = rows.filter(**{f"document__size__{bound.lookup}": bound.value})
     for bound in search.measures:
@@ -88,6 +90,14 @@ def count(actor: Actor, kind: RepositoryKind, search: Search) -> tuple[int, bool
     """How many there are, and whether there are more than anybody counts."""
     found = matching(actor, kind, search).order_by().values("pk")[: _COUNTED + 1].count()
     return min(found, _COUNTED), found > _COUNTED
+
+
+def _weights(framework: str) -> QuerySet[Entry]:
+    """What main holds now that a worker found to be of the framework, or of the format of that name."""
+    is_it = Q(blob__weight_file__framework__iexact=framework) | Q(blob__weight_file__format__iexact=framework)
+    return Entry.objects.filter(
+        is_it, branch__repository=OuterRef("pk"), branch__name=DEFAULT_REVISION, removed_in=None
+    )
 
 
 def _measures(actor: Actor, bound: Bound) -> QuerySet[NewestMeasure]:

@@ -2,6 +2,7 @@
 
 resnet cats                          words: each must begin a word of the name, the tags or the card
 tag:vision task:image-classification library:transformers license:mit language:en
+framework:onnx                       what the weights of the newest version are, by their content
 size<500MB size>=1GiB                bytes of the newest version
 accuracy>0.9 latency_ms_p50<=30      what was measured, on any dataset that the reader may read
 """
@@ -24,7 +25,7 @@ _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _BOUND = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_/]{0,59})(?P<sign><=|>=|<|>)(?P<value>.*)")
 _NUMBER = re.compile(r"(?P<number>-?\d{1,18}(?:\.\d{1,18})?(?:e-?\d{1,2})?)(?P<unit>[a-z]*)", re.IGNORECASE)
 _AROUND_A_SIGN = re.compile(r"\s*(<=|>=|<|>)\s*")
-SIZE = "size"
+SIZE, FRAMEWORK = "size", "framework"
 # A key of the box, and in which spellings a card's tag can say it.
 _KEYS = {
     "tag": ("{}",),
@@ -46,7 +47,7 @@ class Sort(StrEnum):
     UPDATED = "updated"
     CREATED = "created"
     NAME = "name"
-    SIZE = "size"
+    SIZE, FRAMEWORK = "size", "framework"
     DOWNLOADS = "downloads"
     METRIC = "metric"
 
@@ -75,6 +76,7 @@ class Search:
     name: str = ""
     words: tuple[str, ...] = ()
     tags: tuple[tuple[str, ...], ...] = ()
+    frameworks: tuple[str, ...] = ()
     sizes: tuple[Bound, ...] = ()
     measures: tuple[Bound, ...] = ()
     sort: Sort = Sort.UPDATED
@@ -84,7 +86,17 @@ class Search:
 class _Found:
     words: list[str] = field(default_factory=list)
     tags: list[tuple[str, ...]] = field(default_factory=list)
+    frameworks: list[str] = field(default_factory=list)
     bounds: list[Bound] = field(default_factory=list)
+
+    def add(self, key: str, value: str) -> None:
+        if key == FRAMEWORK:
+            self.frameworks.append(value)
+        else:
+            self.tags.append(_spellings(key, value))
+
+    def __len__(self) -> int:
+        return len(self.words) + len(self.tags) + len(self.frameworks) + len(self.bounds)
 
 
 def parse_search(
@@ -106,18 +118,21 @@ def parse_search(
         key, colon, value = part.partition(":")
         if _BOUND.fullmatch(part):
             found.bounds.append(parse_bound(part))
-        elif colon and value and key.lower() in _KEYS:
-            found.tags.append(_spellings(key.lower(), value))
+        elif colon and value and key.lower() in {FRAMEWORK, *_KEYS}:
+            found.add(key.lower(), value)
         else:
             found.words += words_of(part)
-    found.tags += [_spellings(key, value) for key, value in tags if value.strip()]
+    for key, value in tags:
+        if value.strip():
+            found.add(key, value.strip())
     found.bounds += [parse_bound(_AROUND_A_SIGN.sub(r"\1", bound).strip()) for bound in bounds if bound.strip()]
-    if len(found.words) + len(found.tags) + len(found.bounds) > MOST_CONDITIONS:
+    if len(found) > MOST_CONDITIONS:
         raise InvalidInputError(f"The search has more than {MOST_CONDITIONS} words and conditions; leave some out.")
     search = Search(
         name=name,
         words=tuple(dict.fromkeys(found.words)),
         tags=tuple(found.tags),
+        frameworks=tuple(found.frameworks),
         sizes=tuple(bound for bound in found.bounds if bound.name == SIZE),
         measures=tuple(bound for bound in found.bounds if bound.name != SIZE),
     )
@@ -148,5 +163,5 @@ def _sign(text: str) -> Sign:
 
 
 def _spellings(key: str, value: str) -> tuple[str, ...]:
-    said = dict.fromkeys((value.strip(), value.strip().lower()))
+    said = dict.fromkeys((value, value.lower()))
     return tuple(spelling.format(one) for spelling in _KEYS[key] for one in said)

@@ -11,9 +11,9 @@ from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.permissions import ANONYMOUS
 from steelyard_platform.accounts.tokens import actor_for_user
 from steelyard_platform.repos.card import refresh_card
-from steelyard_platform.repos.models import SearchDocument
+from steelyard_platform.repos.models import Entry, SearchDocument
 from steelyard_platform.repos.services import delete_version, move_repository
-from steelyard_platform.weights.models import NewestMeasure
+from steelyard_platform.weights.models import NewestMeasure, WeightFile
 from steelyard_platform.weights.search import count, find, index_again
 from steelyard_platform.weights.search_syntax import Sort, parse_search
 from steelyard_platform.weights.services import record_evaluation
@@ -172,6 +172,21 @@ def test_nobody_learns_how_a_model_did_on_data_that_they_may_not_see(make, ask, 
     assert ask("", by=stranger) == ["model"]
     assert ask("accuracy>0", by=stranger) == []
     assert ask("accuracy>0", by=ANONYMOUS, sort=Sort.METRIC) == []
+
+
+def test_weights_are_found_by_what_they_are_whatever_their_names_say(make, ask, owner):
+    onnx, torch, former = make("called-torch", size=3), make("called-onnx", size=4), make("was-onnx", size=5)
+    for repository, format_, framework in (
+        (onnx, "onnx", "onnxruntime"),
+        (torch, "torch", "pytorch"),
+        (former, "onnx", ""),
+    ):
+        entry = Entry.objects.get(branch__repository=repository, path="weights.bin")
+        assert entry.blob is not None
+        WeightFile.objects.create(blob=entry.blob, format=format_, framework=framework)
+    commit_files(former, owner, {"weights.bin": None})
+    assert ask("framework:ONNX") == ["called-torch"]
+    assert ask("", tags=[("framework", "pytorch")]) == ["called-onnx"]
 
 
 def test_private_repositories_never_appear_nor_change_a_count(make, ask, owner):
