@@ -145,7 +145,7 @@ def test_measures_are_asked_for_once_and_kept_by_digests(repository, owner, vers
     (job,) = Job.objects.all()
     claim, actor = claimed(job)
     assert claim.spec.model_dump() == {"kind": "compare", "left": f"{repository}@v1", "right": f"{repository}@v2"}
-    assert actor.grants == {(repository.pk, Action.READ)}
+    assert actor.grants == {(repository.pk, Action.READ), (repository.pk, Action.INSPECT)}
     (pair,) = unmeasured(left, right)
     assert (pair.left.path, pair.left.start, pair.left.size, pair.right.start) == ("model.safetensors", 32, 16, 32)
     measures = {"relative_l2": 0.5, "cosine_similarity": 0.9, "max_abs_change": 2.0, "changed_share": 0.25}
@@ -200,7 +200,8 @@ def test_another_models_version_may_stand_on_the_right(team, owner, repository, 
     assert found.pk == version.pk
     view, _ = comparison(versions[0], found)
     assert (view.left, view.right) == (f"{repository}@v1", f"{other}@v1")
-    assert claimed(Job.objects.get())[1].grants == {(repository.pk, Action.READ), (other.pk, Action.READ)}
+    granted = claimed(Job.objects.get())[1].grants
+    assert granted == {(one.pk, action) for one in (repository, other) for action in (Action.READ, Action.INSPECT)}
     with pytest.raises(RepositoryNotFoundError):
         other_version(repository, f"{other}@v1", actor_for_user(make_user()))
 
