@@ -483,9 +483,9 @@ class Client:
         """Queues an optimisation; the fields are those of `OptimiseSpec`."""
         return self.submit(OptimiseSpec.model_validate(_texts(fields)))
 
-    def convert(self, model: str, *, path: str | None = None) -> JobView:
+    def convert(self, model: str | Ref, *, path: str | None = None) -> JobView:
         """Queues the conversion of what torch pickled to safetensors, onto a side branch of the version."""
-        return self.submit(ConvertSpec(model=model, path=path))
+        return self.submit(ConvertSpec(model=str(model), path=path))
 
     def submit(self, spec: JobSpec) -> JobView:
         return self.transport.post(JobView, f"{_API}/jobs", JobRequest(spec=spec))

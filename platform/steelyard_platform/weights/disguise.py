@@ -71,5 +71,5 @@ def _may_be_pickle(head: bytes, *, goes_on: bool) -> bool:
     stream = io.BytesIO(head)
     try:
         return any(opcode.name in _IMPORTS for opcode, _, _ in pickletools.genops(stream))
-    except (ValueError, OverflowError, IndexError):
+    except (ValueError, OverflowError, IndexError, DeprecationWarning):  # the last where warnings are errors
         return goes_on and stream.tell() == len(head)

@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from steelyard_contracts.digests import sha256_of
 from steelyard_contracts.errors import (
     AlreadyExistsError,
     AuthenticationError,
@@ -14,6 +15,7 @@ from steelyard_contracts.errors import (
     GateRefusedError,
     InvalidInputError,
     NotFoundError,
+    QuarantinedError,
 )
 from steelyard_contracts.fleet import (
     DeviceState,
@@ -25,6 +27,7 @@ from steelyard_contracts.fleet import (
     RolloutState,
 )
 from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE, Envelope, ReleaseManifest
+from steelyard_contracts.weights import FileReport, Finding, Severity
 from steelyard_edge.releases import UntrustedReleaseError, verified_manifest
 from steelyard_platform.accounts.models import AuditRow
 from steelyard_platform.accounts.permissions import OPERATOR, Role
@@ -35,6 +38,7 @@ from steelyard_platform.fleet.models import Device, Rollout
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.services import delete_repository
 from steelyard_platform.weights import promotions
+from steelyard_platform.weights.inspection import record_report
 from steelyard_platform.weights.keyring import pinned_key
 from steelyard_platform.weights.services import add_gate
 from steelyard_platform.weights.signing import revoke_key, rotate_key
@@ -139,6 +143,25 @@ def test_a_version_that_no_device_could_run_is_not_released(owner, team):
         release_of(version, owner)
     with pytest.raises(NotFoundError, match="has no variant 'onnx-int8'. There are: none; optimise it first"):
         services.create_release(version=version, variant="onnx-int8", reason="", actor=actor_for_user(owner))
+
+
+def test_a_release_that_is_found_dangerous_later_goes_to_no_device_any_more(version, owner, enrolment):
+    device = enrol(enrolment, "gate-1", accept_as=owner)
+    release = release_of(version, owner)
+    request = RolloutRequest(release=release.pk, devices=["gate-1"])
+    services.start_rollout(request=request, actor=actor_for_user(owner))
+    assert services.release_file(release.pk, MODEL_FILE, device).path == MODEL_FILE
+    finding = Finding(severity=Severity.DANGER, code="lying-header", sentence="It lies.")
+    report = FileReport(sha256=sha256_of(b"onnx"), format="onnx", findings=[finding])
+    record_report(version=version, report=report, actor=OPERATOR)
+    with pytest.raises(QuarantinedError, match=f"{MODEL_FILE}: It lies."):
+        services.release_file(release.pk, "config.json", device)
+    for again in (
+        lambda: release_of(version, owner),
+        lambda: services.start_rollout(request=request, actor=actor_for_user(owner)),
+    ):
+        with pytest.raises(QuarantinedError):
+            again()
 
 
 def test_a_release_passes_its_gates(version, owner):

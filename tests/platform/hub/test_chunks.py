@@ -125,3 +125,45 @@ def test_a_token_outlives_its_repository_and_opens_nothing_then(ada):
     ada.repository.delete()
     headers = {"Authorization": f"Bearer {told['X-Xet-Access-Token']}"}
     assert ada.client.post(address, b"{}", "application/json", headers=headers).status_code == 404
+
+
+def test_a_dangerous_file_is_not_put_together_by_chunks_either(ada):
+    """Not with a token for a version without it, nor one for writing, nor one from before; but by a lift's own."""
+    from steelyard_contracts.weights import FileReport, Finding, Severity
+    from steelyard_platform.accounts.permissions import PLATFORM
+    from steelyard_platform.accounts.tokens import actor_for_user
+    from steelyard_platform.repos.models import Version
+    from steelyard_platform.weights.inspection import record_report
+    from steelyard_platform.weights.quarantine import lift, put_back
+    from tests.support.factories import commit_files
+
+    record = ada.push("w.bin", *CHUNKS)
+    xet, boss = xet_of(ada), actor_for_user(ada.owner)
+    commit_files(ada.repository, ada.owner, {"w.bin": None, "README.md": b"# Clean"})
+    first = Version.objects.select_related("branch", "repository__team").get(number=1)
+    before = ada.client.get(
+        f"/api/models/{ada.repository}/xet-read-token/v1", headers={"Authorization": f"Bearer {ada.hub_token}"}
+    )
+    ways = [("GET", f"/steelyard/chunks/{xet}"), ("GET", f"/v1/reconstructions/{xet}"),
+            ("GET", f"/v2/reconstructions/{xet}"), ("POST", f"/steelyard/ranges/{xet}")]  # fmt: skip
+    body = json.dumps({"chunks": [[0, 1]]}).encode()
+
+    def with_the_first_token(method, path):
+        address = before.headers["X-Xet-Cas-Url"].removeprefix("http://testserver")
+        token = before.headers["X-Xet-Access-Token"]
+        return ada.client.generic(method, f"{address}{path}", body, HTTP_AUTHORIZATION=f"Bearer {token}").status_code
+
+    assert [with_the_first_token(*way) for way in ways] == [200] * 4
+    finding = Finding(severity=Severity.DANGER, code="pickle-import", sentence="It runs code.")
+    report = FileReport(sha256=record.sha256, format="pickle", findings=[finding])
+    record_report(version=first, report=report, actor=PLATFORM)
+    for right in ("read", "write"):
+        answers = [ada.send(*way, body, right=right) for way in ways]
+        assert [answer.status_code for answer in answers] == [403] * 4
+        assert answers[0].json() == {"error": "This file is in quarantine: It runs code.", "code": "quarantined"}
+    assert [with_the_first_token(*way) for way in ways] == [403] * 4
+    lift(version=first, reason="known", actor=boss)
+    assert [with_the_first_token(*way) for way in ways] == [200] * 4
+    assert ada.send(*ways[0], right="read").status_code == 403
+    put_back(version=first, reason="no", actor=boss)
+    assert [with_the_first_token(*way) for way in ways] == [403] * 4
