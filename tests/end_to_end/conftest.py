@@ -54,10 +54,6 @@ def dataset(installation, stripes):
 SMALL = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
 
 
-# What is deleted is nobody's at once, so that there is something to collect.
-_NO_TRASH = {"STEELYARD_TRASH_DAYS": "0"}
-
-
 @pytest.fixture(scope="session")
 def quick():
     """Fields of a training that takes a moment."""
@@ -66,9 +62,10 @@ def quick():
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service("postgresql"))])
 def racing(request, tmp_path):
-    """An installation of the test's own, on each database."""
+    """An installation of the test's own, on each database; with the `SETTINGS` of the test's module, if it has any."""
+    settings = getattr(request.module, "SETTINGS", {})
     if request.param == "sqlite":
-        running = RunningInstallation(tmp_path / "hub", _NO_TRASH)
+        running = RunningInstallation(tmp_path / "hub", settings)
         running.start("--without-compute")
         yield running
         running.stop()
@@ -76,7 +73,7 @@ def racing(request, tmp_path):
     name = f"steelyard_race_{os.getpid()}_{time.time_ns()}"
     with psycopg.connect(f"{services.POSTGRESQL}/postgres", autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
-        settings = {"STEELYARD_DATABASE_URL": f"{services.POSTGRESQL}/{name}", **_NO_TRASH}
+        settings = {"STEELYARD_DATABASE_URL": f"{services.POSTGRESQL}/{name}", **settings}
         running = RunningInstallation(tmp_path / "hub", settings)
         running.start("--without-compute")
         yield running

@@ -48,7 +48,7 @@ print(rounds)
 """
 
 # What is deleted is nobody's at once, so that there is something to collect.
-_NO_TRASH = {"STEELYARD_TRASH_DAYS": "0"}
+SETTINGS = {"STEELYARD_TRASH_DAYS": "0"}
 
 
 def test_no_visible_file_ever_loses_a_chunk(racing, tmp_path):

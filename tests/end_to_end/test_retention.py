@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
 
 from steelyard_contracts.errors import ConflictError, NotFoundError, SteelyardError
 from steelyard_contracts.refs import RepositoryKind
-from tests.support import services
-from tests.support.installations import RunningInstallation
 
 pytestmark = pytest.mark.end_to_end
 
@@ -121,24 +117,6 @@ def test_a_rule_is_tried_set_and_applied(installation, hub, weights):
     assert [version.version for version in hub.versions(ref)] == ["v4", "v3", "v1"]
     installation.run("steelyard", "trash", "empty", f"{ref}@v2", "--yes")
     assert not [item for item in hub.trash.items("lab") if item.label == "lab/nightly@v2"]
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service("postgresql"))])
-def racing(request, tmp_path):
-    if request.param == "sqlite":
-        running = RunningInstallation(tmp_path / "hub")
-        running.start("--without-compute")
-        yield running
-        running.stop()
-        return
-    name = f"steelyard_trash_{os.getpid()}_{time.time_ns()}"
-    with psycopg.connect(f"{services.POSTGRESQL}/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        running = RunningInstallation(tmp_path / "hub", {"STEELYARD_DATABASE_URL": f"{services.POSTGRESQL}/{name}"})
-        running.start("--without-compute")
-        yield running
-        running.stop()
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def test_of_restoring_and_emptying_at_once_one_wins_and_nothing_is_half_done(racing, tmp_path):

@@ -139,7 +139,7 @@ def _view(repository: Repository, row: Promotion, named: dict[str, str]) -> Prom
     return PromotionView(
         number=row.number,
         repository=repository.full_name,
-        version=row.asked_for.label if row.asked_for else None,
+        version=row.version.label if row.version else None,
         target=row.target,
         replaces=named.get(row.target),
         state=PromotionState(row.state),

@@ -8,17 +8,15 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 
-from steelyard_contracts.errors import NotFoundError, RevisionNotFoundError
+from steelyard_contracts.errors import NotFoundError
 from steelyard_platform.accounts.authentication import api_actor
-from steelyard_platform.accounts.permissions import Action, Actor
-from steelyard_platform.api.lookups import Kind
+from steelyard_platform.accounts.permissions import Actor
+from steelyard_platform.api.lookups import Kind, repository_at, version_at
 from steelyard_platform.api.paging import Page
-from steelyard_platform.repos import addresses, expiry, restoring, trash  # noqa: F401 - addresses registers the converter
+from steelyard_platform.repos import expiry, restoring, trash
 from steelyard_platform.repos.deletion import Outlook, foresee_repository, foresee_version
-from steelyard_platform.repos.models import ExpiryRule, Repository, TrashItem
+from steelyard_platform.repos.models import ExpiryRule, TrashItem
 from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
-from steelyard_platform.repos.queries import find_repository
-from steelyard_platform.repos.revisions import resolve
 
 router = Router(tags=["retention"])
 
@@ -111,24 +109,19 @@ def empty(request: HttpRequest, item: int) -> Status[None]:
 @router.get("/{kind}/{namespace}/{name}/deletion", response=DeletionView)
 def get_deletion(request: HttpRequest, kind: Kind, namespace: str, name: str) -> DeletionView:
     """What deleting the repository would do, and what stands in the way."""
-    actor = api_actor(request)
-    return _deletion(foresee_repository(_find(actor, kind, namespace, name), actor))
+    return _deletion(foresee_repository(repository_at(request, kind, namespace, name), api_actor(request)))
 
 
 @router.get("/{kind}/{namespace}/{name}/versions/{segment:revision}/deletion", response=DeletionView)
 def get_deletion_of_version(request: HttpRequest, kind: Kind, namespace: str, name: str, revision: str) -> DeletionView:
     """What deleting the version would do: names, releases, devices, gates, descendants, jobs, and bytes freed."""
-    actor = api_actor(request)
-    repository = _find(actor, kind, namespace, name)
-    version = resolve(repository, revision).version
-    if version is None:
-        raise RevisionNotFoundError(f"{repository.full_name} is empty.", revision=revision)
-    return _deletion(foresee_version(repository, version, actor))
+    version = version_at(request, kind, namespace, name, revision)
+    return _deletion(foresee_version(version.repository, version, api_actor(request)))
 
 
 @router.get("/{kind}/{namespace}/{name}/expiry", response=ExpiryView)
 def get_expiry(request: HttpRequest, kind: Kind, namespace: str, name: str) -> ExpiryView:
-    repository = _find(api_actor(request), kind, namespace, name)
+    repository = repository_at(request, kind, namespace, name)
     rule = expiry.rule_of(repository)
     if rule is None:
         raise NotFoundError(f"{repository.full_name} has no expiry rule; its versions stay.")
@@ -139,13 +132,15 @@ def get_expiry(request: HttpRequest, kind: Kind, namespace: str, name: str) -> E
 def put_expiry(request: HttpRequest, kind: Kind, namespace: str, name: str, body: ExpiryRequest) -> ExpiryView:
     """Versions that nothing refers to go to the trash by this rule; see `expiry/preview` first."""
     actor = api_actor(request)
-    return _rule(expiry.set_rule(repository=_find(actor, kind, namespace, name), wanted=_wanted(body), actor=actor))
+    return _rule(
+        expiry.set_rule(repository=repository_at(request, kind, namespace, name), wanted=_wanted(body), actor=actor)
+    )
 
 
 @router.delete("/{kind}/{namespace}/{name}/expiry", response={204: None})
 def delete_expiry(request: HttpRequest, kind: Kind, namespace: str, name: str) -> Status[None]:
     actor = api_actor(request)
-    expiry.remove_rule(repository=_find(actor, kind, namespace, name), actor=actor)
+    expiry.remove_rule(repository=repository_at(request, kind, namespace, name), actor=actor)
     return Status(204, None)
 
 
@@ -153,12 +148,8 @@ def delete_expiry(request: HttpRequest, kind: Kind, namespace: str, name: str) -
 def preview_expiry(request: HttpRequest, kind: Kind, namespace: str, name: str, body: ExpiryRequest) -> ForeseenView:
     """What such a rule would take now. Nothing is kept or changed."""
     actor = api_actor(request)
-    found = expiry.foresee(_find(actor, kind, namespace, name), _wanted(body), actor)
+    found = expiry.foresee(repository_at(request, kind, namespace, name), _wanted(body), actor)
     return ForeseenView(versions=found.versions, variants=found.variants, freed=found.freed, sentence=found.sentence)
-
-
-def _find(actor: Actor, kind: Kind, namespace: str, name: str) -> Repository:
-    return find_repository(actor, kind.kind, f"{namespace}/{name}", Action.SEE)
 
 
 def _wanted(body: ExpiryRequest) -> expiry.Wanted:

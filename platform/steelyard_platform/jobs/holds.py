@@ -10,6 +10,7 @@ from steelyard_contracts.jobs import JobState
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.jobs.models import Job
+from steelyard_platform.jobs.services import asked_for
 from steelyard_platform.repos.holds import ALWAYS, MOST_NAMED, NEVER, Doomed, Found
 from steelyard_platform.repos.models import Repository
 
@@ -41,7 +42,7 @@ def _named(repository: Repository) -> list[tuple[Job, int]]:
     names = Q()
     for field in fields:
         names |= Q(**{f"spec__{field}__startswith": prefix})
-    jobs: QuerySet[Job] = Job.objects.filter(names, state__in=_NOT_ENDED).select_related("team")
+    jobs: QuerySet[Job] = asked_for().filter(names, state__in=_NOT_ENDED).select_related("team")
     pinned = ((job, str(job.spec.get(field) or "")) for job in jobs.order_by("-created_at") for field in fields)
     numbers = ((job, text.removeprefix(prefix)) for job, text in pinned if text.startswith(prefix))
     return [(job, int(number)) for job, number in numbers if number.isdecimal()]

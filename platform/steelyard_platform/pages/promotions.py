@@ -108,11 +108,11 @@ def _rights(actor: Actor, promotion: Promotion) -> dict[str, bool]:
     return {
         "comment": is_open and (resource.team_id in actor.roles or maintains),
         "decide": is_open and maintains,
-        "approve": is_open and maintains and not is_own and promotion.asked_for is not None,
+        "approve": is_open and maintains and not is_own and promotion.version is not None,
         "change": is_open and is_own,
         "carry_out": is_open
         and promotion.target != GateRule.RELEASE
-        and promotion.asked_for is not None
+        and promotion.version is not None
         and may(actor, Action.WRITE, resource),
         "override": is_open and maintains,
     }

@@ -115,6 +115,7 @@ def _restore_branch(item: TrashItem, branch: Branch, name: str | None) -> str:
     branch.save(update_fields=["repository", "name", "base"])
     Version.objects.filter(branch=branch).update(repository=repository)
     announce_ref(repository, ref_of(name), after=tip_of(branch))
+    versions_moved.send(Repository, repository=repository)
     return f"{repository.full_name}@{name}"
 
 

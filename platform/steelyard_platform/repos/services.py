@@ -152,6 +152,7 @@ def delete_branch(*, repository: Repository, name: str, actor: Actor) -> None:
     refuse_if_held(one_branch(repository, branch), actor)
     announce_ref(repository, ref_of(name), before=tip_of(branch))
     keep_branch(repository, branch, actor)
+    versions_moved.send(Repository, repository=repository)
     audit.record(actor, "delete branch", repository.full_name, branch=name)
 
 
@@ -252,7 +253,7 @@ def move_alias(
 def delete_alias(*, repository: Repository, name: str, reason: str, actor: Actor) -> None:
     """Its history stays. Raises: ForbiddenError, also for a protected alias and no maintainer; NotFoundError."""
     refuse_jobs(actor)
-    Repository.objects.select_for_update().get(pk=repository.pk)
+    lock_repository(repository.pk)
     alias = _alias_named(repository, name)
     demand(actor, Action.MANAGE if alias and alias.is_protected else Action.WRITE, repository.resource)
     if alias is None:

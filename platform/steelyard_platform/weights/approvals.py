@@ -95,7 +95,7 @@ def settle(version: Version, target: str, *, move: AliasMove | None, actor: Acto
 
 def discussed(promotion: Promotion) -> Discussed:
     """A request, as webhooks hear of it."""
-    label = promotion.asked_for.label if promotion.asked_for else "a deleted version"
+    label = promotion.version.label if promotion.version else "a deleted version"
     return Discussed(
         key=f"promotion-{promotion.pk}",
         number=promotion.number,

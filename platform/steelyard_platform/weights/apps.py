@@ -13,12 +13,13 @@ class WeightsApp(AppConfig):
     def ready(self) -> None:
         from steelyard_platform.repos.holds import register
         from steelyard_platform.repos.signals import committed, versions_moved
-        from steelyard_platform.weights.holds import DescendantHolder, GateHolder
+        from steelyard_platform.weights.holds import DescendantHolder, GateHolder, PromotionHolder
 
         committed.connect(_note_commit, dispatch_uid="weights.note_commit")
-        versions_moved.connect(_index_measures, dispatch_uid="weights.index_measures")
+        versions_moved.connect(_note_moves, dispatch_uid="weights.note_moves")
         register(GateHolder())
         register(DescendantHolder())
+        register(PromotionHolder())
 
 
 def _note_commit(sender: object, **told: Any) -> None:  # noqa: ARG001 - the signal's signature
@@ -27,7 +28,9 @@ def _note_commit(sender: object, **told: Any) -> None:  # noqa: ARG001 - the sig
     note_commit(version=told["version"], before=told["before"], paths=told["paths"], actor=told["actor"])
 
 
-def _index_measures(sender: object, **told: Any) -> None:  # noqa: ARG001 - the signal's signature
+def _note_moves(sender: object, **told: Any) -> None:  # noqa: ARG001 - the signal's signature
+    from steelyard_platform.weights.promotions import forget_deleted
     from steelyard_platform.weights.search import index_measures
 
     index_measures(told["repository"])
+    forget_deleted(told["repository"])

@@ -1,19 +1,20 @@
-"""Gates and lineage: a dataset version that a rule is measured on, and whatever something was made from, is kept."""
+"""Gates, lineage and requests: what a rule is measured on, something was made from, or somebody asks about is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from steelyard_contracts.errors import InvalidInputError
-from steelyard_contracts.names import is_version_number
+from steelyard_contracts.names import is_commit_id, is_version_number
+from steelyard_contracts.promotions import PromotionState
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
 from steelyard_platform.accounts.permissions import Action, Actor, may
-from steelyard_platform.repos.holds import ALWAYS, MOST_NAMED, PARTS, Doomed, Extent, Found
+from steelyard_platform.repos.holds import ALWAYS, MOST_NAMED, NEVER, PARTS, Doomed, Extent, Found
 from steelyard_platform.repos.models import Repository
 from steelyard_platform.repos.queries import visible_repositories
-from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge
+from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge, Promotion
 
 
 class GateHolder:
@@ -27,15 +28,15 @@ class GateHolder:
     told = stops = ALWAYS
 
     def held(self, repository: Repository) -> Q:
-        return Q(number__in=[number for _, ref in _rules_on(repository) if (number := _number(ref)) is not None])
+        return _pinned(ref for _, ref in _rules_on(repository))
 
     def find(self, doomed: Doomed, actor: Actor) -> Iterator[Found]:
-        rules = [(rule, ref, _number(ref)) for rule, ref in _rules_on(doomed.repository)]
-        numbers = {number for _, _, number in rules if number is not None}
-        going = set(doomed.versions.filter(number__in=numbers).values_list("number", flat=True))
+        rules = _rules_on(doomed.repository)
+        going = doomed.versions.filter(_pinned(ref for _, ref in rules)).values_list("number", "commit_id")
+        labels = {name: f"v{number}" for number, commit in going for name in (f"v{number}", commit)}
         all_goes = doomed.extent is Extent.REPOSITORY
-        for rule, ref, number in [one for one in rules if all_goes or one[2] in going][: MOST_NAMED + 1]:
-            home, label = rule.repository, f"v{number}" if number is not None else None
+        for rule, ref in [one for one in rules if all_goes or one[1].revision in labels][: MOST_NAMED + 1]:
+            home, label = rule.repository, labels.get(ref.revision or "")
             to = label or ref.repository
             if may(actor, Action.SEE, home.resource):
                 what = f"the gate {rule.text!r} of {home.full_name} refers to {to}"
@@ -44,9 +45,11 @@ class GateHolder:
                 yield Found("", label, f"a gate of a model that you may not see refers to {to}")
 
 
-def _number(ref: Ref) -> int | None:
-    """Of the version that the rule is pinned to."""
-    return int(ref.revision[1:]) if ref.revision and is_version_number(ref.revision) else None
+def _pinned(refs: Iterable[Ref]) -> Q:
+    """The versions that these name by number or commit; who names an alias or a tag is kept by that."""
+    revisions = [ref.revision for ref in refs if ref.revision]
+    numbers = [int(revision[1:]) for revision in revisions if is_version_number(revision)]
+    return Q(number__in=numbers) | Q(commit_id__in=[revision for revision in revisions if is_commit_id(revision)])
 
 
 def _rules_on(repository: Repository) -> list[tuple[GateRule, Ref]]:
@@ -95,3 +98,23 @@ class DescendantHolder:
 
 def _edges() -> QuerySet[LineageEdge]:
     return LineageEdge.objects.filter(declared=False, target__repository__is_trashed=False)
+
+
+class PromotionHolder:
+    """A request to promote a version that waits for an answer: it keeps it from expiry, and people are told."""
+
+    kind = "promotion"
+    told, stops = PARTS, NEVER
+
+    def held(self, repository: Repository) -> Q:  # noqa: ARG002 - the protocol's
+        return Q(Exists(_open_requests().filter(version=OuterRef("pk"))))
+
+    def find(self, doomed: Doomed, actor: Actor) -> Iterator[Found]:  # noqa: ARG002 - the protocol's
+        rows = _open_requests().filter(version__in=doomed.versions.values("pk")).select_related("version")
+        for row in rows.order_by("number")[: MOST_NAMED + 1]:
+            label = str(row.version)
+            yield Found(f"#{row.number}", label, f"the request #{row.number} asks to make {label} {row.target!r}")
+
+
+def _open_requests() -> QuerySet[Promotion]:
+    return Promotion.objects.filter(state=PromotionState.OPEN)

@@ -190,12 +190,6 @@ class Promotion(models.Model):
     def __str__(self) -> str:
         return f"{self.repository}#{self.number}"
 
-    @property
-    def asked_for(self) -> Version | None:
-        """The version, unless it was deleted; one in the trash has left the repository."""
-        is_here = self.version is not None and self.version.repository_id == self.repository_id
-        return self.version if is_here else None
-
 
 class PromotionEvent(models.Model):
     """What somebody said or did about a request. Rows are only added.

@@ -27,6 +27,7 @@ from steelyard_contracts.errors import (
 from steelyard_contracts.promotions import LONGEST_WORDS, PromotionState, PromotionStep
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import NOBODY, Action, Actor, demand
+from steelyard_platform.repos.locking import lock_repository, lock_version
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.services import check_alias_name, refuse_jobs
 from steelyard_platform.repos.webhooks import Comment, Event, announce
@@ -42,7 +43,7 @@ def request_promotion(*, version: Version, target: str, words: str, actor: Actor
 
     Raises: ForbiddenError, InvalidNameError; AlreadyExistsError when it is asked for, ConflictError when it is so.
     """
-    repository = _locked_repository(version.repository)
+    repository = lock_version(version)
     _demand_member(actor, repository)
     _check_asked(repository, version, target)
     repository.last_proposal += 1
@@ -80,6 +81,11 @@ def change_promotion(
         audit.record(actor, "change promotion", found.repository.full_name, number=found.number, **_asked(found))
         announce(found.repository, Event("update", "discussion", discussed=discussed(found)))
     return found
+
+
+def forget_deleted(repository: Repository) -> None:
+    """Requests for what is in the trash ask for nothing any more; whoever asked can say what instead."""
+    Promotion.objects.filter(repository=repository, version__repository__is_trashed=True).update(version=None)
 
 
 def comment_on(*, promotion: Promotion, words: str, actor: Actor) -> Promotion:
@@ -136,7 +142,7 @@ def carry_out(*, promotion: Promotion, reason: str, override: bool, actor: Actor
 
     Raises: as `promote_version`; ConflictError when the request has ended, or asks for a release.
     """
-    if promotion.asked_for is not None and promotion.state == PromotionState.OPEN:
+    if promotion.version is not None and promotion.state == PromotionState.OPEN:
         sign_if_asked(_version_of(promotion), promotion.target)
     with gated(promotion.repository, actor), _open(promotion) as found:
         if found.target == GateRule.RELEASE:
@@ -159,7 +165,7 @@ class Standing:
 
 def standing_of(promotion: Promotion) -> Standing:
     """For the faces; nothing for a request whose version was deleted."""
-    if promotion.asked_for is None:
+    if promotion.version is None:
         return Standing([], replaced_by(promotion.repository, promotion.target), "", frozenset())
     version = _version_of(promotion)
     counting = counting_approvals(version, promotion.target).filter(promotion=promotion)
@@ -190,23 +196,18 @@ def _open(promotion: Promotion) -> Iterator[Promotion]:
     """The request, locked in one transaction, for as long as something is done to it. Raises: ConflictError."""
     with transaction.atomic():
         # The repository first, as everywhere: whoever moves an alias holds it too.
-        repository = _locked_repository(promotion.repository)
+        repository = lock_repository(promotion.repository_id)
         found = Promotion.objects.select_for_update(of=("self",)).select_related("version__branch").get(pk=promotion.pk)
         found.repository = repository
         _check_open(found)
         yield found
 
 
-def _locked_repository(repository: Repository) -> Repository:
-    return Repository.objects.select_for_update(of=("self",)).select_related("team").get(pk=repository.pk)
-
-
 def _version_of(promotion: Promotion) -> Version:
-    version = promotion.asked_for
-    if version is None:
+    if promotion.version is None:
         raise ConflictError("The version that was asked for was deleted; ask for another one.")
-    version.repository = promotion.repository
-    return version
+    promotion.version.repository = promotion.repository
+    return promotion.version
 
 
 def _check_open(promotion: Promotion) -> None:
@@ -293,4 +294,4 @@ def _end(promotion: Promotion, state: PromotionState, step: PromotionStep, words
 
 
 def _asked(promotion: Promotion) -> dict[str, str | None]:
-    return {"version": promotion.asked_for.label if promotion.asked_for else None, "wanted_as": promotion.target}
+    return {"version": promotion.version.label if promotion.version else None, "wanted_as": promotion.target}

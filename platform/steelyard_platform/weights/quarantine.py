@@ -26,6 +26,7 @@ from steelyard_contracts.weights import Finding, QuarantineState, Severity
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import Action, Actor, demand, may
 from steelyard_platform.repos import tree
+from steelyard_platform.repos.locking import lock_version
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.revisions import Snapshot
 from steelyard_platform.weights.inspection import files_of
@@ -111,7 +112,7 @@ def lift(*, version: Version, reason: str, actor: Actor) -> QuarantineLift:
     demand(actor, Action.MANAGE, repository.resource)
     _demand_reason(reason)
     # Two at once would both find no lift in force.
-    Repository.objects.select_for_update(of=("self",)).get(pk=repository.pk)
+    lock_version(version)
     found = quarantine_of(version)
     if found.state is not QuarantineState.QUARANTINED:
         raise ConflictError(f"{repository.full_name}@{version.label} is not in quarantine.", state=found.state)

@@ -20,6 +20,7 @@ from steelyard_contracts.names import check_reference_name
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import Action, Actor, demand
 from steelyard_platform.repos import services as repos
+from steelyard_platform.repos.locking import lock_repository
 from steelyard_platform.repos.models import Alias, AliasMove, Repository, Version
 from steelyard_platform.repos.queries import visible_repositories
 from steelyard_platform.weights.approvals import is_asked_and_approved, settle
@@ -134,7 +135,7 @@ def gated(repository: Repository, actor: Actor) -> Iterator[None]:
     """
     try:
         with transaction.atomic():
-            Repository.objects.select_for_update(of=("self",)).get(pk=repository.pk)
+            lock_repository(repository.pk)
             yield
     except GateRefusedError as refusal:
         version, verdicts = refusal.details["version"], refusal.details["verdicts"]

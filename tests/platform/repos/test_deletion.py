@@ -22,6 +22,7 @@ from steelyard_platform.repos.garbage import collect_garbage
 from steelyard_platform.repos.holds import MOST_NAMED
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.weights.models import Relation
+from steelyard_platform.weights.promotions import request_promotion
 from steelyard_platform.weights.services import add_gate, record_evaluation, record_lineage
 from tests.platform.fleet.test_fleet import enrol, release_of, report
 from tests.platform.hub.test_xet import CHUNKS, Uploader
@@ -140,6 +141,21 @@ def test_a_job_that_has_not_ended_is_told_and_does_not_stand_in_the_way(dataset,
     assert holds(outlook) == [("job", str(job.pk), False)]
     assert outlook.lines[-1] == f"Also: the train job {str(job.pk)[:8]} uses v1 and has not ended."
     services.delete_version(version=dataset, actor=actor)
+
+
+def test_a_request_for_promotion_is_told_and_asks_for_nothing_any_more(model, owner, team, actor):
+    asked = request_promotion(version=model, target="production", words="", actor=actor)
+    assert holds(foresee_version(model.repository, model, actor)) == [("promotion", f"#{asked.number}", False)]
+    services.delete_version(version=model, actor=actor)
+    asked.refresh_from_db()
+    assert asked.version is None
+
+
+def test_a_gate_may_name_the_version_by_its_commit(model, dataset, actor):
+    rule = f"accuracy >= 0.9 on {dataset.repository}@{dataset.commit_id}"
+    add_gate(repository=model.repository, text=rule, applies_to="*", actor=actor)
+    with pytest.raises(ConflictError, match="refers to v1"):
+        services.delete_version(version=dataset, actor=actor)
 
 
 def test_it_says_what_is_freed_and_that_is_what_is_freed(client):
