@@ -27,6 +27,7 @@ def test_pushed_weights_tell_what_is_in_them(hub, installation, tmp_path):
     assert (view.state, view.files, view.format, view.parameters) == (InspectionState.DONE, 2, "safetensors", 500_200)
     assert [module.name for module in view.modules] == ["head", "net"]
     assert {(finding.path, finding.code) for finding in view.findings} == {
+        ("broken.pt", "broken-archive"),
         ("broken.pt", "truncated"),
         ("model.safetensors", "not-finite"),
     }
