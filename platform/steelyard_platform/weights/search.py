@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.permissions import Actor
@@ -39,7 +39,7 @@ _SORT_FIELDS = {
     Sort.SIZE: "document__size",
     Sort.DOWNLOADS: "document__downloads",
 }
-_READ: dict[Sort, Any] = {Sort.NAME: str, Sort.SIZE: int, Sort.DOWNLOADS: int, Sort.METRIC: float}
+_READ: dict[Sort, Any] = {Sort.NAME: str, Sort.SIZE: int, Sort.DOWNLOADS: int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +54,48 @@ def find(
     actor: Actor, kind: RepositoryKind, search: Search, *, cursor: str | None, limit: int
 ) -> tuple[list[Hit], str | None]:
     """A page of hits and the next one's cursor, in two queries. Raises: InvalidInputError for a bad cursor."""
-    # Whatever has no document yet cannot be sorted by it; the words are for the database alone.
-    rows = matching(actor, kind, search).filter(document__isnull=False)
-    rows = rows.select_related("document").defer("document__words")
-    ascending = search.sort is Sort.NAME or (search.sort is Sort.METRIC and not search.measures[0].wants_more)
-    rows = rows.annotate(sorted_by=_sort_value(actor, search))
-    found, following = page_of(
-        rows,
-        field="sorted_by",
-        cursor=cursor,
-        limit=limit,
-        ascending=ascending,
-        read=_READ.get(search.sort, datetime.fromisoformat),
-    )
+    found: Sequence[Repository]
+    if search.sort is Sort.METRIC:
+        found, following = _best_first(actor, kind, search, cursor, limit)
+    else:
+        # Whatever has no document yet cannot be sorted by it; the words are for the database alone.
+        rows = matching(actor, kind, search).filter(document__isnull=False)
+        rows = rows.select_related("document").defer("document__words")
+        found, following = page_of(
+            rows.annotate(sorted_by=F(_SORT_FIELDS[search.sort])),
+            field="sorted_by",
+            cursor=cursor,
+            limit=limit,
+            ascending=search.sort is Sort.NAME,
+            read=_READ.get(search.sort, datetime.fromisoformat),
+        )
     measures = _measures_of(found, actor, search)
     return [Hit(repository, measures.get(repository.pk, {})) for repository in found], following
+
+
+def _best_first(
+    actor: Actor, kind: RepositoryKind, search: Search, cursor: str | None, limit: int
+) -> tuple[list[Repository], str | None]:
+    """By the first measure that is asked for. An index has them in order: only a page of them is looked at."""
+    bound, others = search.measures[0], replace(search, measures=search.measures[1:])
+    met, beyond = _measures(actor, bound), "gt" if bound.wants_more else "lt"
+    better = Q(**{f"value__{beyond}": OuterRef("value")}) | Q(
+        value=OuterRef("value"), **{f"pk__{beyond}": OuterRef("pk")}
+    )
+    best = met.filter(~Exists(met.filter(better, repository=OuterRef("repository"))))
+    best = best.filter(repository__in=matching(actor, kind, others).values("pk"))
+    rows = best.select_related("repository__team", "repository__document").defer("repository__document__words")
+    found, following = page_of(
+        rows, field="value", cursor=cursor, limit=limit, ascending=not bound.wants_more, read=_finite
+    )
+    return [measure.repository for measure in found], following
+
+
+def _finite(text: str) -> float:
+    """Raises: ValueError."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(text)
+    return value
 
 
 def matching(actor: Actor, kind: RepositoryKind, search: Search) -> QuerySet[Repository]:
@@ -106,14 +133,6 @@ def _measures(actor: Actor, bound: Bound) -> QuerySet[NewestMeasure]:
 
 def _is_met(bound: Bound) -> Q:
     return Q(metric=bound.name, **{f"value__{bound.lookup}": bound.value})
-
-
-def _sort_value(actor: Actor, search: Search) -> F | Subquery:
-    if search.sort is not Sort.METRIC:
-        return F(_SORT_FIELDS[search.sort])
-    bound = search.measures[0]
-    best = _measures(actor, bound).filter(repository=OuterRef("pk")).order_by("-value" if bound.wants_more else "value")
-    return Subquery(best.values("value")[:1])
 
 
 def _measures_of(rows: Sequence[Repository], actor: Actor, search: Search) -> dict[UUID, dict[str, float]]:
