@@ -90,6 +90,7 @@ SAYS = [
     (["alias", "list", "{ref}"], "production: v1"),
     (["alias", "history", "{ref}", "production"], "the first"),
     (["promotions", "list", "{ref}"], "in place of"),
+    (["expiry", "set", "{ref}", "--keep-last", "1", "--preview"], ""),
 ]
 # `lab/named` is no network, no dataset and no danger: each sentence shows that the reference was followed.
 REFUSALS = [
@@ -98,7 +99,7 @@ REFUSALS = [
     (["optimise", "{ref}", "lab/named-data"], "lab/named-data"),
     (["convert", "{ref}"], "v1"),
     (["release", "{ref}"], "lab/named@v1 cannot run on a device"),
-    (["delete", "--yes", "{ref}"], "stands on v1; move or delete that first"),
+    (["delete", "--yes", "{ref}"], "the alias 'production' stands on v1"),
     (["push", "{file}", "{ref}"], "lab/named has no branch"),
     (["quarantine", "lift", "{ref}", "--reason", "x"], "lab/named@v1 is not in quarantine"),
     (["quarantine", "restore", "{ref}", "--reason", "x"], "lab/named@v1"),
@@ -115,6 +116,8 @@ REFUSALS = [
     (["tag", "delete", "{ref}", "nothing"], "lab/named has no tag 'nothing'"),
     (["gates", "add", "{ref}", "nonsense"], "The rule 'nonsense' does not parse"),
     (["gates", "remove", "{ref}", "999999"], "lab/named has no gate 999999"),
+    (["expiry", "show", "{ref}"], "lab/named has no expiry rule"),
+    (["expiry", "remove", "{ref}"], "lab/named has no expiry rule"),
 ]
 
 
