@@ -74,6 +74,7 @@ def _repositories(batch: list[Made], teams: dict[str, Any], user: User, datasets
     from steelyard_platform.repos.blobs import Pack
     from steelyard_platform.repos.card import parse_metadata, split_card, tags_of
     from steelyard_platform.repos.models import Alias, Branch, CardTag, Repository, SearchDocument
+    from steelyard_platform.repos.search import EDITION
     from steelyard_platform.repos.words import words_of
 
     now = timezone.now()
@@ -106,6 +107,7 @@ def _repositories(batch: list[Made], teams: dict[str, Any], user: User, datasets
             library=made.library,
             size=_size(made.number, VERSIONS),
             downloads=made.number % 97,
+            edition=EDITION,
         )
         for row, made in zip(rows, batch, strict=True)
     )

@@ -15,13 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tests.support.environments import python_of
+
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENTS = ROOT / "var" / "bench" / "environments"
 _START_SECONDS, _STOP_SECONDS = 120.0, 60.0
-
-
-class NotInstalledError(Exception):
-    """The contestant is left out; its columns say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +105,8 @@ def ours(program: str) -> str:
 
 
 def program_of(package: str, program: str) -> str:
-    """From an environment that holds this one package, made when it is first wanted.
-
-    Raises: NotInstalledError.
-    """
-    environment = ENVIRONMENTS / package
-    if not (environment / "bin" / program).exists():
-        print(f"installing {package} into {environment}", flush=True)
-        made = [sys.executable, "-m", "venv", str(environment)]
-        filled = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", package]
-        for command in (made, filled):
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-            if done.returncode != 0:
-                said = (done.stderr or done.stdout).strip().splitlines()
-                raise NotInstalledError(said[-1] if said else f"{package} cannot be installed")
-    return str(environment / "bin" / program)
+    """From an environment that holds this one package. Raises: NotInstalledError."""
+    return str(python_of(package, package).with_name(program))
 
 
 def prepare(command: Command) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.transfer.measure import Cost, Relay, settled_seconds, size, timed
-from benchmarks.transfer.peer import NotInstalledError, Peer, Place, Server
+from benchmarks.transfer.peer import Peer, Place, Server
+from tests.support.environments import NotInstalledError
 
 START = "start"
 SCENARIOS = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from benchmarks.transfer.peer import Command, NotInstalledError, Place, prepare
+from benchmarks.transfer.peer import Command, Place, prepare
+from tests.support.environments import NotInstalledError
 
 
 class GitLFS:
