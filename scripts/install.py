@@ -28,6 +28,8 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 
 RUNTIME = [".[platform,workers,edge]", "--group", "demo"]
 TOOLS = ["--group", "dev"]
+# Where `pyproject.toml` finds the packages.
+FOLDERS = ["contracts", "broker", "platform", "workers", "sdk", "edge", "demo"]
 
 
 def main() -> None:
@@ -46,6 +48,7 @@ def main() -> None:
     install_torch()
     say("installing Steelyard and its tools (some minutes on a new machine)")
     pip("install", "--no-build-isolation", "--editable", *RUNTIME)
+    name_our_folders()
     (VENV / ".installed").touch()
     say(f"installed in {time.monotonic() - started:.0f} s: {size_of(VENV) / 1e9:.2f} GB in .venv")
 
@@ -100,6 +103,15 @@ def pip(*arguments: str) -> None:
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}  # noqa: TID251 - as above
     if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
         sys.exit("The installation failed: see the lines above. Run the same command again once that is mended.")
+
+
+def name_our_folders() -> None:
+    """On Python's path as well: an editable install alone gives way to any folder `steelyard` where Python is started.
+
+    A clone of this repository is one, seen from beside it.
+    """
+    [packages] = (VENV / "lib").glob("python*/site-packages")
+    (packages / "steelyard-folders.pth").write_text("".join(f"{ROOT / folder}\n" for folder in FOLDERS))
 
 
 def size_of(folder: Path) -> int:

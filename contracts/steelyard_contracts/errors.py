@@ -25,6 +25,7 @@
     │   └── LeaseLostError                the job went on elsewhere, or ended
     ├── StaleParentError             412  somebody else's commit came first
     ├── TooLargeError                413
+    ├── TooManyRequestsError         429  of one person in a short time
     └── UnavailableError             503  our fault or the network's: worth trying again
 
 An error has a stable `code`, an HTTP `status`, a sentence (`str(error)`) and typed `details`. On the wire it
@@ -155,6 +156,11 @@ class StaleParentError(SteelyardError):
 class TooLargeError(SteelyardError):
     code = "too_large"
     status = 413
+
+
+class TooManyRequestsError(SteelyardError):
+    code = "too_many_requests"
+    status = 429
 
 
 class UnavailableError(SteelyardError):

@@ -17,8 +17,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from steelyard_contracts.jobs import WireModel
 from steelyard_contracts.manifests import Envelope
+from steelyard_contracts.wire import WireModel
 
 
 class DeviceState(StrEnum):

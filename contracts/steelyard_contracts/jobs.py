@@ -1,26 +1,46 @@
 r"""Jobs as they travel between the platform, the SDK and the workers.
 
-    queued --claim--> running --finish--> succeeded | failed
-      |                 |  \--lease ends--> queued again, or lost when its attempts are used up
-      \--cancel---------\--cancel--> cancelled
+    queued --claim--> claimed --begins--> running <--commits--> uploading
+       ^ ^               |                   |                      |
+       | |               +---------+---------+----------------------+
+       | |                         |
+       | +--gives it back, ---- its attempt ends --finish--> succeeded | failed | cancelled
+       |    may pass, or           |
+       |    went silent            +--silent once too often--> lost
+       |
+       +--resume-- failed | cancelled | lost          queued --cancel--> cancelled, --cannot be done any more--> failed
+
+`JobState.may_become` is that drawing as a table, and every write asks it. While a job is claimed, running or uploading
+(`is_held`), one attempt of one worker holds its lease; a lease that nobody renews ends.
 
 A job's `spec` says what to do, never how to reach anything: a worker that has claimed the job gets a token
-for exactly the repositories that the spec names.
+for exactly the repositories that the spec names. A run trains elsewhere and only reports: `tracking` has its states.
 """
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, field_serializer
+
+from steelyard_contracts.estimates import JobEstimate
+from steelyard_contracts.evaluation import MOST_SAMPLES, Interval, Measures, Replicates, WorstSample
+from steelyard_contracts.prediction import MOST_PICTURES, THRESHOLD, TOP
+from steelyard_contracts.run_specs import RunFacts, RunSpec
+from steelyard_contracts.training import TrainSpec
+from steelyard_contracts.wire import WireModel
+from steelyard_contracts.workers import Resources
 
 
 class JobState(StrEnum):
     QUEUED = "queued"
+    CLAIMED = "claimed"
     RUNNING = "running"
+    UPLOADING = "uploading"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -28,63 +48,57 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        return self not in {JobState.QUEUED, JobState.RUNNING}
+        """Whether nothing happens any more by itself; only `resume` leads on from here."""
+        return self in _ENDS
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an attempt holds the job's lease."""
+        return self in _HELD
+
+    @property
+    def sources(self) -> tuple[JobState, ...]:
+        """The states that may become this one, for conditional updates."""
+        return tuple(state for state in JobState if state.may_become(self))
+
+    def may_become(self, other: JobState) -> bool:
+        return other in _TRANSITIONS[self]
 
 
-class WireModel(BaseModel):
-    """An unknown field is a mistake worth hearing about."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Architecture(WireModel):
-    """A `transformers` ResNet, small enough for a CPU. Depths and widths are per stage."""
-
-    family: Literal["resnet"] = "resnet"
-    embedding_size: int = Field(16, ge=4, le=256)
-    hidden_sizes: list[int] = Field(default_factory=lambda: [16, 32, 64], min_length=1, max_length=5)
-    depths: list[int] = Field(default_factory=lambda: [1, 1, 1], min_length=1, max_length=5)
-    layer_type: Literal["basic", "bottleneck"] = "basic"
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> Self:
-        if len(self.hidden_sizes) != len(self.depths):
-            raise ValueError("hidden_sizes and depths must have one number for each stage")
-        return self
+_HELD = (JobState.CLAIMED, JobState.RUNNING, JobState.UPLOADING)
+_ENDS = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST)
+_ATTEMPT_ENDS = frozenset({JobState.QUEUED, *_ENDS})
+_TRANSITIONS = {
+    JobState.QUEUED: frozenset({JobState.CLAIMED, JobState.CANCELLED, JobState.FAILED}),
+    JobState.CLAIMED: _ATTEMPT_ENDS | {JobState.RUNNING, JobState.UPLOADING},
+    # A job that commits several versions goes back to its work in between.
+    JobState.RUNNING: _ATTEMPT_ENDS | {JobState.UPLOADING},
+    JobState.UPLOADING: _ATTEMPT_ENDS | {JobState.RUNNING},
+    JobState.SUCCEEDED: frozenset[JobState](),
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELLED: frozenset({JobState.QUEUED}),
+    JobState.LOST: frozenset({JobState.QUEUED}),
+}
 
 
-class TrainSpec(WireModel):
-    """Train an image classifier, from scratch or from `base`, and commit it to `output`.
+class AttemptEnd(StrEnum):
+    """How an attempt ended. What becomes of the job is another question: it may be queued again."""
 
-    With `base`, tensors are matched by name and shape, the head is replaced when the classes differ, and
-    `freeze="backbone"` leaves every tensor outside the head bit-identical.
-    """
-
-    kind: Literal["train"] = "train"
-    dataset: str = Field(description="A dataset reference, e.g. team/digits@v1.")
-    output: str = Field(description="The model repository that receives the version, e.g. team/reader.")
-    branch: str = Field("main", description="The branch to commit to; a new one starts empty.")
-    base: str | None = Field(None, description="A model reference to start from; none trains from scratch.")
-    architecture: Architecture | None = Field(None, description="For training from scratch; a base brings its own.")
-    freeze: Literal["none", "backbone"] = "none"
-    unfrozen_stages: int = Field(0, ge=0, le=5, description="Last stages of a frozen backbone that train all the same.")
-    image_size: int = Field(32, ge=8, le=512)
-    epochs: int = Field(10, ge=1, le=10_000)
-    batch_size: int = Field(64, ge=2, le=4096)
-    learning_rate: float = Field(3e-3, gt=0, le=1)
-    weight_decay: float = Field(0.05, ge=0, le=1)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    augment: bool = True
-    seed: int = Field(0, ge=0, le=2**31 - 1)
-    checkpoint_every: int = Field(1, ge=1, description="Epochs between checkpoints.")
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RELEASED = "released"  # the worker was told to stop, and gave the job back
+    LOST = "lost"  # the worker went silent
 
 
 class EvaluateSpec(WireModel):
-    """Measure a version's accuracy on a dataset's validation split, in the runtime its files are for."""
+    """Measure a version on a split of a dataset, in the runtime its files are for."""
 
     kind: Literal["evaluate"] = "evaluate"
     model: str
     dataset: str
+    split: str = Field("validation", max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")
+    samples: int = Field(12, ge=0, le=MOST_SAMPLES, description="Pictures to keep that it did worst on.")
 
 
 class VariantKind(StrEnum):
@@ -110,6 +124,7 @@ class InspectSpec(WireModel):
 
     kind: Literal["inspect"] = "inspect"
     model: str
+    again: bool = Field(default=False, description="Also what was read before, as after a scanner has learned more.")
 
 
 class ConvertSpec(WireModel):
@@ -128,13 +143,27 @@ class CompareSpec(WireModel):
     right: str
 
 
+class PredictSpec(WireModel):
+    """Say what a version makes of pictures. The platform asks for it when pictures come; see `prediction`."""
+
+    kind: Literal["predict"] = "predict"
+    model: str
+    runs: str | None = Field(None, description="The version whose file is run: an ONNX variant, where there is one.")
+    upload: UUID = Field(description="Where the pictures lie until they were looked at.")
+    pictures: int = Field(ge=1, le=MOST_PICTURES)
+    top: int = Field(TOP, ge=1, le=100)
+    threshold: float = Field(THRESHOLD, ge=0, le=1)
+
+
 JobSpec = Annotated[
-    TrainSpec | EvaluateSpec | OptimiseSpec | InspectSpec | ConvertSpec | CompareSpec, Field(discriminator="kind")
+    TrainSpec | EvaluateSpec | OptimiseSpec | InspectSpec | ConvertSpec | CompareSpec | PredictSpec | RunSpec,
+    Field(discriminator="kind"),
 ]
 
 
 class JobRequest(WireModel):
     spec: JobSpec
+    resources: Resources = Field(default_factory=Resources)
 
 
 class JobView(BaseModel):
@@ -155,6 +184,39 @@ class JobView(BaseModel):
     cancel_requested: bool
     result: dict[str, Any]
     error: str | None
+    # Told to end at its next step and keep its best state; `stopped_early` once it did.
+    stop_requested: bool = False
+    stopped_early: bool = False
+    # A job that failed for a cause that may pass is not tried again before.
+    not_before: datetime | None = None
+    cloned_from: UUID | None = None
+    resources: Resources = Field(default_factory=Resources)
+    # Of a trial: the search that asked for it, and its number there.
+    search: UUID | None = None
+    trial: int | None = None
+    # Until the end, at the pace so far; and what was expected when it was asked for.
+    eta_seconds: float | None = None
+    estimate: JobEstimate = Field(default_factory=JobEstimate)
+    # Of a run, which trains elsewhere: see `tracking`.
+    run: RunFacts | None = None
+
+
+class AttemptView(BaseModel):
+    """One try at a job. Its number tells its log lines from another's; it went on from a step, or began anew."""
+
+    number: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    ending: AttemptEnd | None
+    why: str
+    resumed_from: int | None
+
+
+class CloneRequest(WireModel):
+    """What a clone does otherwise: a JSON merge patch (RFC 7396) of the spec, as in `{"epochs": 20, "base": null}`."""
+
+    changes: dict[str, Any] = Field(default_factory=dict)
 
 
 class CheckpointView(BaseModel):
@@ -167,6 +229,12 @@ class CheckpointView(BaseModel):
 
 class ClaimRequest(WireModel):
     worker: str = Field(max_length=200, description="Who claims: host and process, for people to read.")
+    key: UUID | None = Field(
+        None, description="New for each claim: with it, a repeat whose first answer was lost gets the job as well."
+    )
+    worker_id: UUID | None = Field(
+        None, description="Its place among the workers; without one it counts as a plain machine, with no GPU or label."
+    )
 
 
 class Claim(BaseModel):
@@ -181,6 +249,14 @@ class Claim(BaseModel):
     checkpoint: CheckpointView | None
     # Versions that an earlier attempt already committed, so that no attempt commits twice.
     committed: list[CommittedVersion]
+    resources: Resources = Field(default_factory=Resources)
+
+
+class ResumePoint(BaseModel):
+    """Where an attempt goes on whose processes were all started again: what its claim would say now."""
+
+    checkpoint: CheckpointView | None
+    committed: list[CommittedVersion]
 
 
 class CommittedVersion(BaseModel):
@@ -190,25 +266,59 @@ class CommittedVersion(BaseModel):
 
 
 class Heartbeat(WireModel):
+    """A sign of life. `state` says where the work stands; without it, that stays as it is."""
+
+    state: Literal[JobState.RUNNING, JobState.UPLOADING] | None = None
     progress: float | None = Field(None, ge=0, le=1)
     message: str | None = Field(None, max_length=500)
 
 
 class HeartbeatAnswer(BaseModel):
+    """`cancel`: end now and keep nothing. `stop`: end at the next step and commit the best state so far."""
+
     cancel: bool
+    stop: bool = False
     lease_seconds: int
 
 
-class MetricPoint(WireModel):
-    """One value of one series at one step. Sending it twice is the same as once."""
+def json_value(value: float) -> float | str:
+    """A number as JSON can carry it: what is not finite by its name."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
-    name: str = Field(max_length=100, pattern=r"^[A-Za-z0-9_./-]+$")
+
+class MetricPoint(WireModel):
+    """One value of one series at one step. Sending it twice is the same as once.
+
+    A value that is no finite number travels as "NaN", "Infinity" or "-Infinity": JSON has no numbers for them.
+    """
+
+    name: str = Field(min_length=1, max_length=250, pattern=r"^[A-Za-z0-9_./: -]+$")
     step: int = Field(ge=0, lt=2**62)
     value: float
+    timestamp: int | None = Field(
+        None, ge=0, lt=2**62, description="Milliseconds since 1970; when the platform hears of it, if none is given."
+    )
+
+    @field_serializer("value", when_used="json")
+    def _value_in_json(self, value: float) -> float | str:
+        return json_value(value)
 
 
 class MetricBatch(WireModel):
     points: list[MetricPoint] = Field(max_length=10_000)
+
+
+class SampleView(BaseModel):
+    """A picture that a job left at a step; `url` is where it is read."""
+
+    id: int
+    name: str
+    step: int
+    width: int
+    height: int
+    url: str
 
 
 class LogLine(WireModel):
@@ -223,6 +333,8 @@ class LogBatch(WireModel):
 
 
 class CheckpointOffer(WireModel):
+    """A training state after `step`, counted as metrics count theirs: who resumes from it writes those beyond anew."""
+
     step: int = Field(ge=0)
     size: int = Field(gt=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -241,6 +353,12 @@ class EvaluationReport(WireModel):
     runtime: str = Field(max_length=60)
     metrics: dict[str, float]
     environment: dict[str, str] = Field(default_factory=dict)
+    task: str = Field("", max_length=40)
+    pictures: int = Field(0, ge=0)
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    measures: Measures | None = None
+    replicates: Replicates | None = None
+    samples: list[WorstSample] = Field(default_factory=list, max_length=MOST_SAMPLES)
 
 
 class LineageReport(WireModel):
@@ -253,7 +371,13 @@ class LineageReport(WireModel):
     target: str
 
 
+# The name under which a result says that somebody stopped the job, and its best state so far was kept.
+STOPPED_EARLY = "stopped_early"
+
+
 class Finish(WireModel):
+    """The last word of an attempt. Sending the same again is the same as once."""
+
     state: Literal[JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]
     result: dict[str, Any] = Field(default_factory=dict)
     error: str | None = Field(None, max_length=4_000)
@@ -263,4 +387,5 @@ class Finish(WireModel):
     released: bool = False
 
 
+ResumePoint.model_rebuild()
 Claim.model_rebuild()

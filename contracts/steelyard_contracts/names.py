@@ -24,8 +24,8 @@ RESERVED_NAMESPACES = frozenset(
     {
         "admin", "api", "compare", "datasets", "devices", "docs", "fleet", "healthz", "jobs", "lfs", "login", "logout",
         "metrics", "mlflow", "models", "new", "oauth", "objects", "organizations", "resolve", "rollouts", "search",
-        "settings", "spaces", "static", "storage", "teams", "tokens", "trash", "ultralytics", "users", "v1", "v2",
-        "well-known", "whoami", "workers", "xet",
+        "searches", "settings", "spaces", "static", "storage", "teams", "tokens", "trash", "ultralytics", "users", "v1",
+        "v2", "well-known", "whoami", "workers", "xet", "zoo",
     }
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")

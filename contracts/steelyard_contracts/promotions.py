@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
-from steelyard_contracts.jobs import WireModel
+from steelyard_contracts.wire import WireModel
 
 # What a request asks for when it is not an alias: a release to devices.
 RELEASE = "release"

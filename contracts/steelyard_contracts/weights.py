@@ -11,11 +11,13 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from steelyard_contracts.jobs import WireModel
+from steelyard_contracts.wire import WireModel
 
 # Of a file with more, the first by their place in its header are described, and a finding says so.
 MOST_TENSORS = 50_000
 MOST_FINDINGS = 1_000
+# Of a pickle that names more, none are listed.
+MOST_IMPORTS = 500
 HISTOGRAM_BINS = 32
 
 
@@ -33,6 +35,11 @@ class Finding(WireModel):
     code: str = Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)
     sentence: str = Field(max_length=1_000)
     tensor: str | None = None
+    imports: list[str] = Field(
+        default_factory=list,
+        max_length=MOST_IMPORTS,
+        description="All that a pickle names, when it is about that alone.",
+    )
 
 
 class Histogram(WireModel):

@@ -7,7 +7,7 @@ import itertools
 import click
 
 from steelyard.client import Client
-from steelyard.terminal import show, table, with_client
+from steelyard.terminal import new_table, print_table, with_client
 
 _SHOWN = 50
 
@@ -35,7 +35,7 @@ def list_aliases(client: Client, ref: str) -> None:
 @with_client
 def show_history(client: Client, ref: str, name: str | None, limit: int) -> None:
     """Who moved which alias of REF (or the alias NAME alone), when, from where to where, and why."""
-    found = table("when", "alias", "from", "to", "by", "why")
+    found = new_table("when", "alias", "from", "to", "by", "why")
     for move in itertools.islice(client.alias_history(ref, name), limit):
         why = "; ".join(filter(None, [move.reason, *(f"overrode: {said}" for said in move.overridden)]))
         found.add_row(
@@ -46,7 +46,7 @@ def show_history(client: Client, ref: str, name: str | None, limit: int) -> None
             move.actor,
             why,
         )
-    show(found)
+    print_table(found)
 
 
 @alias.command("protect")
@@ -100,6 +100,7 @@ def add_tag(client: Client, ref: str, name: str, message: str) -> None:
 @click.argument("ref")
 @with_client
 def list_tags(client: Client, ref: str) -> None:
+    """The tags of REF, and the versions that they stand for."""
     for one in client.tags(ref):
         click.echo(f"{one.name}: {one.version}{f'  {one.message}' if one.message else ''}")
 
@@ -109,6 +110,7 @@ def list_tags(client: Client, ref: str) -> None:
 @click.argument("name")
 @with_client
 def delete_tag(client: Client, ref: str, name: str) -> None:
+    """Take the tag NAME off; its version stays."""
     client.delete_tag(ref, name)
     click.echo(f"{name} is deleted.")
 

@@ -7,8 +7,8 @@ import itertools
 import click
 
 from steelyard.client import Client
-from steelyard.terminal import fail, show, show_verdicts, table, with_client
-from steelyard_contracts.promotions import PromotionDetail, PromotionState, PromotionStep
+from steelyard.terminal import fail, new_table, print_table, show_verdicts, with_client
+from steelyard_contracts.promotions import PromotionDetail, PromotionState, PromotionStep, PromotionView
 from steelyard_contracts.refs import parse_ref
 
 _SHOWN = 50
@@ -84,19 +84,25 @@ def promotions() -> None:
 )
 @with_client
 def list_promotions(client: Client, ref: str, state: str | None, limit: int) -> None:
-    found = table("number", "version", "as", "in place of", "state", "by", "words")
+    """Requests that a version takes a name, newest first."""
+    found = new_table("number", "version", "as", "in place of", "state", "by", "words")
     wanted = PromotionState(state) if state else None
     for one in itertools.islice(client.promotions(ref, state=wanted), limit):
         found.add_row(
             str(one.number),
             one.version or "deleted",
             one.target,
-            one.replaces or "nothing",
+            _in_place_of(one),
             one.state,
             one.requester,
             one.words,
         )
-    show(found)
+    print_table(found)
+
+
+def _in_place_of(one: PromotionView) -> str:
+    """The alias may have moved on since a request ended."""
+    return "" if one.state is not PromotionState.OPEN else one.replaces or "nothing"
 
 
 @promotions.command("show")
@@ -106,7 +112,7 @@ def list_promotions(client: Client, ref: str, state: str | None, limit: int) -> 
 def show_promotion(client: Client, ref: str, number: int) -> None:
     """What is asked for, what was said, and what the gates say now."""
     one = client.promotion(ref, number)
-    instead = f" in place of {one.replaces}" if one.replaces else ""
+    instead = f" in place of {one.replaces}" if one.replaces and one.state is PromotionState.OPEN else ""
     click.echo(f"Promotion {one.number} ({one.state}): {one.version or 'a deleted version'} as {one.target}{instead}")
     click.echo(f"  {one.requester} asked: {one.words or '(no words)'}")
     for event in one.events:
@@ -122,6 +128,7 @@ def show_promotion(client: Client, ref: str, number: int) -> None:
 @click.argument("words")
 @with_client
 def comment(client: Client, ref: str, number: int, words: str) -> None:
+    """Say something about a request."""
     client.comment_on_promotion(ref, number, words)
 
 

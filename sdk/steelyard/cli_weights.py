@@ -6,8 +6,10 @@ import json
 
 import click
 
-from steelyard.client import connect
+from steelyard.client import Client
 from steelyard.reports import show_comparison, show_inspection
+from steelyard.terminal import fail, with_client
+from steelyard_contracts.jobs import InspectSpec, JobState
 
 _IN_JSON = {"changed", "added", "removed", "reshaped", "cast", "unchanged_count"}
 
@@ -15,11 +17,16 @@ _IN_JSON = {"changed", "added", "removed", "reshaped", "cast", "unchanged_count"
 @click.command()
 @click.argument("ref")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@click.option("--again", is_flag=True, help="Read every file anew, as after the scanner has learned more.")
 @click.option("--wait/--no-wait", default=True, help="Until a worker has read every file.")
-def inspect(ref: str, *, as_json: bool, wait: bool) -> None:
+@with_client
+def inspect(client: Client, ref: str, *, as_json: bool, again: bool, wait: bool) -> None:
     """What is inside the weights of REF: parameters by module, kinds of numbers, and what is wrong."""
-    with connect() as client:
-        view = client.inspect(ref, wait=wait)
+    if again:
+        job = client.submit(InspectSpec(model=ref, again=True))
+        if wait and (ended := client.wait(job.id)).state is not JobState.SUCCEEDED:
+            fail(str(ended.state), ended.error or ended.message)
+    view = client.inspect(ref, wait=wait)
     if as_json:
         click.echo(view.model_dump_json(indent=2))
         return
@@ -31,10 +38,10 @@ def inspect(ref: str, *, as_json: bool, wait: bool) -> None:
 @click.argument("right")
 @click.option("--json", "as_json", is_flag=True, help="The tensors that differ, with their measures, as JSON.")
 @click.option("--wait/--no-wait", default=True, help="Until everything that differs is measured.")
-def diff(left: str, right: str, *, as_json: bool, wait: bool) -> None:
+@with_client
+def diff(client: Client, left: str, right: str, *, as_json: bool, wait: bool) -> None:
     """What became of the weights of LEFT in RIGHT, such as team/model@v1 and team/model@v2."""
-    with connect() as client:
-        view = client.compare(left, right, wait=wait)
+    view = client.compare(left, right, wait=wait)
     if as_json:
         click.echo(json.dumps(view.model_dump(mode="json", include=_IN_JSON), indent=2))
         return

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 from uuid import UUID
 
-from pydantic import BaseModel
-
+from steelyard.evaluating import Evaluations
 from steelyard.files import Files
+from steelyard.predicting import predict
+from steelyard.records import Alias, AliasMove, Gate, LogLine, Repository, Series, Tag, Version
 from steelyard.retention import Deletion, Expiry, Trash
+from steelyard.runs import Runs
+from steelyard.searches import Searches
 from steelyard.settings import find_credentials
 from steelyard.transport import Transport
+from steelyard.workers import Workers
 from steelyard_contracts.errors import ConflictError, InvalidInputError
 from steelyard_contracts.fleet import DeviceView, ReleaseRequest, ReleaseView, RolloutRequest, RolloutView
 from steelyard_contracts.jobs import (
+    AttemptView,
+    CloneRequest,
     ConvertSpec,
     EvaluateSpec,
     JobRequest,
@@ -27,9 +32,9 @@ from steelyard_contracts.jobs import (
     JobState,
     JobView,
     OptimiseSpec,
-    TrainSpec,
 )
 from steelyard_contracts.lineage import Deployment, Direction, LineageEdge
+from steelyard_contracts.prediction import PredictionAnswer
 from steelyard_contracts.promotions import (
     CarryOutRequest,
     GateVerdict,
@@ -41,7 +46,11 @@ from steelyard_contracts.promotions import (
     PromotionView,
 )
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
+from steelyard_contracts.tasks import Task
+from steelyard_contracts.training import TrainSpec
 from steelyard_contracts.weights import CompareView, InspectionState, InspectionView, QuarantineView, TensorInFile
+from steelyard_contracts.workers import Resources
+from steelyard_contracts.zoo import ZooModel
 
 if TYPE_CHECKING:
     from steelyard.verifying import PublishedKey
@@ -49,104 +58,6 @@ if TYPE_CHECKING:
 _API = "/api/v1"
 _WAIT_SECONDS = 0.5
 _PAGE = 500
-
-
-class Alias(BaseModel):
-    name: str
-    version: str
-    protected: bool
-
-
-class Repository(BaseModel):
-    """A repository as a search finds it. `measures`: what the search asked for, such as accuracy."""
-
-    name: str
-    kind: str
-    public: bool
-    created_at: datetime
-    updated_at: datetime
-    versions: int
-    tags: list[str] = []
-    task: str = ""
-    library: str = ""
-    size: int = 0
-    downloads: int = 0
-    measures: dict[str, float] = {}
-
-
-class AliasMove(BaseModel):
-    """`to_version` is None where the alias was deleted; `overridden`: what gates had said against it."""
-
-    alias: str
-    from_version: str | None
-    to_version: str | None
-    actor: str
-    reason: str
-    at: datetime
-    verdicts: list[GateVerdict] = []
-    overridden: list[str] = []
-    promotion: int | None = None
-
-
-class Tag(BaseModel):
-    name: str
-    version: str
-    message: str
-
-
-class Evaluation(BaseModel):
-    dataset: str
-    split: str
-    runtime: str
-    metrics: dict[str, float]
-    environment: dict[str, str]
-
-
-class Edge(BaseModel):
-    """`target` was made from `source`."""
-
-    relation: str
-    source: str
-    target: str
-
-
-class Version(BaseModel):
-    """A version with what is known about it."""
-
-    version: str
-    commit: str
-    branch: str
-    parent: str | None
-    title: str
-    author: str
-    files: int
-    size: int
-    aliases: list[str] = []
-    variants: dict[str, str] = {}
-    evaluations: list[Evaluation] = []
-    lineage: list[Edge] = []
-    splits: dict[str, dict[str, int]] | None = None
-
-
-class Series(BaseModel):
-    """A metric's values by step."""
-
-    name: str
-    steps: list[int]
-    values: list[float]
-
-
-class LogLine(BaseModel):
-    id: int
-    attempt: int
-    number: int
-    text: str
-
-
-class Gate(BaseModel):
-    id: int
-    rule: str
-    applies_to: str
 
 
 def connect(url: str | None = None, token: str | None = None, *, quiet: bool = False) -> Client:
@@ -168,6 +79,10 @@ class Client:
         self.files = Files(self.transport, quiet=quiet)
         self.trash = Trash(self.transport)
         self.expiry = Expiry(self.transport)
+        self.evaluations = Evaluations(self.transport)
+        self.workers = Workers(self.transport)
+        self.searches = Searches(self.transport)
+        self.runs = Runs(self.transport)
 
     def __enter__(self) -> Self:
         return self
@@ -473,11 +388,24 @@ class Client:
     # --- jobs --------------------------------------------------------------------------------
 
     def train(self, **fields: Any) -> JobView:
-        """Queues a training; the fields are those of `TrainSpec`."""
-        return self.submit(TrainSpec.model_validate(_texts(fields)))
+        """Queues a training; the fields are those of `TrainSpec`, and `resources`: what it needs of its machine."""
+        resources: Resources | None = fields.pop("resources", None)
+        return self.submit(TrainSpec.model_validate(_texts(fields)), resources=resources)
 
-    def evaluate(self, model: str | Ref, dataset: str | Ref) -> JobView:
-        return self.submit(EvaluateSpec(model=str(model), dataset=str(dataset)))
+    def zoo(self, task: Task | None = None) -> list[ZooModel]:
+        """The networks that a training's `model` can name."""
+        found = self.transport.call("GET", f"{_API}/zoo", query={"task": task})
+        return [ZooModel.model_validate(item) for item in found]
+
+    def evaluate(
+        self, model: str | Ref, dataset: str | Ref, *, split: str = "validation", samples: int = 12
+    ) -> JobView:
+        """Queues an evaluation; what it finds is in `evaluations`."""
+        return self.submit(EvaluateSpec(model=str(model), dataset=str(dataset), split=split, samples=samples))
+
+    def predict(self, ref: str | Ref, pictures: Sequence[str | Path], **options: Any) -> PredictionAnswer:
+        """What a version makes of up to 16 pictures; `top` labels of each, boxes from `threshold` on."""
+        return predict(self.transport, ref, pictures, **options)
 
     def optimise(self, **fields: Any) -> JobView:
         """Queues an optimisation; the fields are those of `OptimiseSpec`."""
@@ -487,19 +415,39 @@ class Client:
         """Queues the conversion of what torch pickled to safetensors, onto a side branch of the version."""
         return self.submit(ConvertSpec(model=str(model), path=path))
 
-    def submit(self, spec: JobSpec) -> JobView:
-        return self.transport.post(JobView, f"{_API}/jobs", JobRequest(spec=spec))
+    def submit(self, spec: JobSpec, *, resources: Resources | None = None) -> JobView:
+        """Queues a job; `resources` is what it needs of the machine that does it."""
+        request = JobRequest(spec=spec, resources=resources or Resources())
+        return self.transport.post(JobView, f"{_API}/jobs", request)
 
     def job(self, job: UUID | str) -> JobView:
         return self.transport.get(JobView, f"{_API}/jobs/{job}")
 
-    def jobs(self, *, team: str | None = None, state: JobState | None = None) -> Iterator[JobView]:
-        """Newest first."""
-        query = {"team": team, "state": str(state) if state else None}
+    def jobs(
+        self, *, team: str | None = None, state: JobState | None = None, kind: str | None = None, text: str = ""
+    ) -> Iterator[JobView]:
+        """Newest first. `text`: words of what was asked for, who asked, or what the job says."""
+        query = {"team": team, "state": str(state) if state else None, "kind": kind, "text": text or None}
         return (JobView.model_validate(item) for item in self._pages(f"{_API}/jobs", **query))
 
     def cancel(self, job: UUID | str) -> JobView:
         return self.transport.post(JobView, f"{_API}/jobs/{job}/cancel", {}, repeatable=False)
+
+    def stop(self, job: UUID | str) -> JobView:
+        """A training ends at its next step; its best state so far becomes a version."""
+        return self.transport.post(JobView, f"{_API}/jobs/{job}/stop", {}, repeatable=False)
+
+    def resume(self, job: UUID | str) -> JobView:
+        """A job that ended without success goes on from its last checkpoint."""
+        return self.transport.post(JobView, f"{_API}/jobs/{job}/resume", {}, repeatable=False)
+
+    def clone(self, job: UUID | str, **changes: Any) -> JobView:
+        """A job like `job`, on the same versions, but for the changes: `clone(job, epochs=20, base=None)`."""
+        return self.transport.post(JobView, f"{_API}/jobs/{job}/clone", CloneRequest(changes=changes))
+
+    def attempts(self, job: UUID | str) -> Iterator[AttemptView]:
+        """Newest first."""
+        return (AttemptView.model_validate(item) for item in self._pages(f"{_API}/jobs/{job}/attempts"))
 
     def wait(self, job: UUID | str, *, on_change: Callable[[JobView], None] | None = None) -> JobView:
         """Blocks until the job has ended, whatever its end; calls `on_change` at each look."""

@@ -26,17 +26,20 @@ class Large:
     size: int
 
 
-def sort_files(transport: Transport, ref: Ref, files: Mapping[str, Path]) -> tuple[list[str], list[str]]:
+def sort_files(
+    transport: Transport, ref: Ref, files: Mapping[str, Path], *, ignore: str | None = None
+) -> tuple[list[str], list[str]]:
     """(those that are sent before the commit, those that travel inside it), by their paths.
 
-    What the repository's own .gitignore names is neither.
+    What the repository's own .gitignore names is neither; or what `ignore` names, in its place.
     """
     large: list[str] = []
     small: list[str] = []
     waiting = iter(files.items())
     while batch := list(islice(waiting, _ASKED_AT_ONCE)):
         asked = [{"path": path, "size": file.stat().st_size, "sample": _sample(file)} for path, file in batch]
-        answer = transport.call("POST", at_revision(ref, "preupload"), body={"files": asked})
+        body = {"files": asked} if ignore is None else {"files": asked, "gitIgnore": ignore}
+        answer = transport.call("POST", at_revision(ref, "preupload"), body=body)
         for one in answer["files"]:
             if not one.get("shouldIgnore"):
                 (large if one["uploadMode"] == "lfs" else small).append(one["path"])

@@ -45,11 +45,12 @@ class Files:
         """
         files = _files_of(source, path_in_repository)
         large, small = sort_files(self._transport, ref, files)
-        sent = self._send(ref, {path: files[path] for path in large})
+        sent = self.send_large(ref, {path: files[path] for path in large})
         inside = {path: files[path] for path in small}
         return commit(self._transport, ref, message=message or f"Push {source.name}", small=inside, large=sent)
 
-    def _send(self, ref: Ref, files: dict[str, Path]) -> dict[str, Large]:
+    def send_large(self, ref: Ref, files: dict[str, Path]) -> dict[str, Large]:
+        """Sends large files without committing them. Raises: the server's errors."""
         if not files:
             return {}
         store = ChunkStore(self._transport, ref, "write")

@@ -36,7 +36,7 @@ class HubClient:
 
     def upload(self, ref: Ref, files: Mapping[str, Path]) -> dict[str, Large]:
         """Sends large files without committing them. Raises: the server's errors."""
-        with _border():
+        with hub_border():
             from huggingface_hub import CommitOperationAdd
 
             additions = [CommitOperationAdd(path, file) for path, file in files.items()]
@@ -60,7 +60,7 @@ class HubClient:
         at_once: int,
     ) -> Path:
         """A version's files, each checked against its digest. Raises: the server's errors."""
-        with _border():
+        with hub_border():
             api = self._api()
             folder = api.snapshot_download(
                 repo_id=ref.repository,
@@ -112,7 +112,7 @@ class HubClient:
         return HfApi(endpoint=self._url, token=self._token, library_name="steelyard")
 
 
-class _border:  # noqa: N801 - used as a statement
+class hub_border:  # noqa: N801 - used as a statement
     """The Hub client's errors become ours here, and nowhere else."""
 
     def __enter__(self) -> None:

@@ -38,6 +38,32 @@ def find_credentials(url: str | None = None) -> Credentials:
     return Credentials(wanted, token)
 
 
+def is_offline() -> bool:
+    """Whether runs are only written to their folders: `STEELYARD_OFFLINE=1`."""
+    said = os.environ.get("STEELYARD_OFFLINE", "")  # noqa: TID251 - as above
+    return said.lower() not in {"", "0", "no", "false"}
+
+
+def server_url() -> str:
+    """Where runs belong that are written without a token."""
+    named = os.environ.get("STEELYARD_URL", "").rstrip("/")  # noqa: TID251 - as above
+    if named:
+        return named
+    kept = _kept()
+    return kept.url if kept else DEFAULT_URL
+
+
+def runs_folder() -> Path:
+    """Where runs keep what is not yet sent: `STEELYARD_RUNS_FOLDER`, or `steelyard-runs` where the program runs."""
+    return Path(os.environ.get("STEELYARD_RUNS_FOLDER") or "steelyard-runs")  # noqa: TID251 - as above
+
+
+def spool_bytes() -> int:
+    """How much of a run may wait to be sent: `STEELYARD_SPOOL_MEGABYTES`."""
+    said = os.environ.get("STEELYARD_SPOOL_MEGABYTES", "")  # noqa: TID251 - as above
+    return (int(said) if said.isdigit() else 4096) * 1_000_000
+
+
 def keep_credentials(credentials: Credentials) -> Path:
     """Writes them for the user alone, whole or not at all."""
     path = credentials_file()

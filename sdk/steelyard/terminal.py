@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from pydantic import BaseModel
 
 from steelyard.client import connect
 from steelyard_contracts.promotions import GateVerdict
@@ -31,14 +33,14 @@ def with_client(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def table(*columns: str, title: str | None = None) -> Table:
+def new_table(*columns: str, title: str | None = None) -> Table:
     # Imported where it is used: most commands print a line, and start faster without.
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    return Table(*columns, title=title)
+    return Table(*(Column(one, overflow="fold") for one in columns), title=title)  # names stay whole
 
 
-def show(made: Table) -> None:
+def print_table(made: Table) -> None:
     from rich.console import Console
 
     Console(markup=False).print(made)  # what the server or a user wrote is never read as markup
@@ -49,3 +51,7 @@ def show_verdicts(verdicts: Iterable[GateVerdict], *, err: bool = False) -> None
     for verdict in verdicts:
         mark = click.style("passes", fg="green") if verdict.passed else click.style("refuses", fg="red")
         click.echo(f"  {mark} {verdict.rule}: {verdict.sentence}", err=err)
+
+
+def echo_json(models: Sequence[BaseModel]) -> None:
+    click.echo(json.dumps([one.model_dump(mode="json") for one in models], indent=2))

@@ -27,7 +27,6 @@ Answer = TypeVar("Answer", bound=BaseModel)
 Result = TypeVar("Result")
 
 CHUNK = 1024 * 1024
-_TIMEOUT = httpx2.Timeout(60, connect=10)
 _TRY_AGAIN = dict.fromkeys((502, 503, 504), UnavailableError)
 _LONGEST_PAUSE = 8.0
 
@@ -40,9 +39,10 @@ class Transport:
         token: sent as a bearer token, and only to that server.
         patience: seconds for which a request that could not be delivered is tried again. Only calls that may be
             repeated without harm are.
+        timeout: seconds for which an answer is waited for.
     """
 
-    def __init__(self, url: str, token: str | None, *, patience: float = 30) -> None:
+    def __init__(self, url: str, token: str | None, *, patience: float = 30, timeout: float = 60) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.url = url.rstrip("/")
         self.token = token
@@ -50,7 +50,11 @@ class Transport:
         # For addresses that are their own credential: the token must not travel there.
         self._bulk = BulkClient()
         self._http = httpx2.Client(
-            base_url=self.url, headers=headers, timeout=_TIMEOUT, follow_redirects=True, verify=certificates()
+            base_url=self.url,
+            headers=headers,
+            timeout=httpx2.Timeout(timeout, connect=min(timeout, 10)),
+            follow_redirects=True,
+            verify=certificates(),
         )
 
     def close(self) -> None:
@@ -122,6 +126,19 @@ class Transport:
             return response.json()
 
         return self.repeat(once)
+
+    def send(self, method: str, path: str, body: bytes, content_type: str = "application/json") -> Any:
+        """One request with a body that is made already, not repeated; the answer's JSON.
+
+        Raises: SteelyardError as the server said, UnavailableError.
+        """
+
+        def once() -> Any:
+            response = self._http.request(method, path, content=body, headers={"Content-Type": content_type})
+            _raise_for(response)
+            return response.json() if response.content else None
+
+        return self.repeat(once, patience=0)
 
     def exchange(
         self,

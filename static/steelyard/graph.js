@@ -7,11 +7,14 @@
   const svg = holder.querySelector("svg");
   const whole = svg.viewBox.baseVal;
   const full = { x: whole.x, y: whole.y, width: whole.width, height: whole.height };
-  let view;
+  let view = full;
+  let hasBegun = false;
 
   // As high as it is unscaled, within reason. What does not fit at a size that can be read is moved into view by hand.
   svg.style.height = `${Math.min(Math.max(full.height + 40, 220), 620)}px`;
-  const shape = () => svg.clientWidth / svg.clientHeight;
+  // Without an area, in a tab that is not laid out yet, it has no shape to fit anything into.
+  const isLaidOut = () => svg.clientWidth > 0 && svg.clientHeight > 0;
+  const shape = () => (isLaidOut() ? svg.clientWidth / svg.clientHeight : full.width / full.height);
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
   function show(next) {
@@ -33,6 +36,7 @@
 
   // The whole graph if it can be read so; else the version that the page is about, and what lies around it.
   function begin() {
+    hasBegun = true;
     const width = svg.clientWidth / readable;
     const height = svg.clientHeight / readable;
     if (full.width <= width && full.height <= height) {
@@ -128,5 +132,9 @@
   }
   svg.addEventListener("dragstart", (event) => event.preventDefault());
 
-  new ResizeObserver(() => (view ? around(middle(), view.width) : begin())).observe(svg);
+  new ResizeObserver(() => {
+    if (!isLaidOut()) return;
+    if (hasBegun) around(middle(), view.width);
+    else begin();
+  }).observe(svg);
 })();

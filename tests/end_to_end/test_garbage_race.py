@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.end_to_end]
 
 RECREATE = """
 import sys

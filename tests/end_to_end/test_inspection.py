@@ -62,7 +62,7 @@ def test_two_versions_are_told_apart_by_what_changed(hub, installation, tmp_path
     view = hub.compare("lab/told-apart@v1", "lab/told-apart@v2")
     assert view.files.changed == ["README.md", "model.safetensors"]
     assert "-# First\n+# Second" in view.texts[0].diff
-    (job,) = [job for job in hub.jobs() if job.kind == "compare"]
+    (job,) = [job for job in hub.jobs() if job.kind == "compare" and job.spec.left == "lab/told-apart@v1"]
     assert job.result == {"tensors": 1, "bytes_read": 2 * 800}
     save_file({"head.weight": np.zeros((4, 50), np.float32)}, folder / "model.safetensors")
     hub.push(folder, "lab/another")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.interruptions import MB, Direction, Plan, Protocol, Round, Surroundings, Victim
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.service("s3"), pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.service("s3")]
 
 # One after the other, so that something is whole when the rest is cut off.
 SETTINGS = (("HF_XET_FIXED_UPLOAD_CONCURRENCY", "1"),)

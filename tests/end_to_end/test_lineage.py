@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 
 from steelyard_contracts.jobs import JobState
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.end_to_end]
 
 CARD = """---
 base_model: [lab/ancestor, google/vit-base]

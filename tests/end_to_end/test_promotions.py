@@ -9,7 +9,7 @@ import pytest
 import steelyard
 from steelyard_contracts.errors import ConflictError, SteelyardError
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.end_to_end]
 
 
 def join(running, name, role):

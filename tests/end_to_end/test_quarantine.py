@@ -73,8 +73,6 @@ def test_what_torch_pickled_becomes_safetensors_beside_it(installation, hub, tmp
 
 
 def test_a_conversion_that_would_run_code_fails_with_a_sentence(hub, dangerous):
-    hub.lift_quarantine(dangerous, reason="to convert it")
     job = hub.wait(hub.convert(dangerous).id)
     assert job.state is JobState.FAILED
     assert "posix.system, which is code" in str(job.error)
-    hub.restore_quarantine(dangerous, reason="it cannot be converted")

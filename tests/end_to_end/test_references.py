@@ -24,7 +24,7 @@ WAYS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def named(installation, tmp_path_factory):
     """`lab/named`: production and paper are v1, and main has gone on to v2. The id of v1's commit."""
     import steelyard
@@ -74,6 +74,7 @@ def test_the_sdk_takes_every_way_to_name_a_version(hub, ref, tmp_path):
 # What each command says of v1. `{fresh}`: a name that nothing has yet.
 SAYS = [
     (["show", "{ref}"], "v1 "),
+    (["versions", "{ref}"], "v1"),
     (["pull", "{ref}", "{folder}"], "{folder}"),
     (["inspect", "--no-wait", "{ref}"], ""),
     (["diff", "--no-wait", "{ref}", "{ref}"], ""),
@@ -81,6 +82,8 @@ SAYS = [
     (["devices", "running", "{ref}"], ""),
     (["bom", "{ref}"], "CycloneDX"),
     (["quarantine", "show", "{ref}"], ""),
+    (["evaluations", "list", "{ref}"], "interval"),
+    (["evaluations", "compare", "{ref}", "{ref}"], "No two of them were measured"),
     (["promote", "{ref}", "staging"], "staging is now v1."),
     (["promote", "--request", "{ref}", "{fresh}"], "v1 as {fresh} waits for a maintainer."),
     (["gates", "check", "{ref}"], ""),
@@ -95,8 +98,11 @@ SAYS = [
 # `lab/named` is no network, no dataset and no danger: each sentence shows that the reference was followed.
 REFUSALS = [
     (["train", "lab/named-data@production", "lab/out", "--base", "{ref}"], "lab/named-data"),
+    (["tune", "start", "lab/named-data", "lab/out", "--base", "{ref}", "--vary", "epochs=1..2"], "lab/named-data"),
     (["evaluate", "{ref}", "lab/named-data"], "lab/named-data"),
     (["optimise", "{ref}", "lab/named-data"], "lab/named-data"),
+    (["predict", "{ref}", "{file}"], "Picture 1 is no PNG"),
+    (["evaluations", "show", "{ref}", "999999"], "lab/named@v1 has no evaluation 999999"),
     (["convert", "{ref}"], "v1"),
     (["release", "{ref}"], "lab/named@v1 cannot run on a device"),
     (["delete", "--yes", "{ref}"], "the alias 'production' stands on v1"),
@@ -144,11 +150,15 @@ def test_commands_that_refuse_what_is_named_have_understood_the_name(command, re
     assert said in command(*arguments, check=False)
 
 
+def names_of_values(command):
+    return [one.name for one in command.params if not getattr(one, "is_flag", False)]
+
+
 def commands_below(group, path=()):
     for name, one in group.commands.items():
         if isinstance(one, click.Group):
             yield from commands_below(one, (*path, name))
-        elif {"ref", "model", "dataset", "left"} & {parameter.name for parameter in one.params}:
+        elif {"ref", "model", "dataset", "left"} & set(names_of_values(one)):
             yield (*path, name)
 
 

@@ -60,44 +60,44 @@ DELETE_AND_MAKE_AGAIN = """
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 api = HfApi()
-api.delete_repo("lab/again")
-try: api.model_info("lab/again")
+api.delete_repo("lab/anew")
+try: api.model_info("lab/anew")
 except RepositoryNotFoundError: print("gone")
-assert "lab/again" not in [model.id for model in api.list_models(author="lab")]
-api.create_repo("lab/again")
-api.upload_file(path_or_fileobj=b"new", path_in_repo="new.txt", repo_id="lab/again")
-print(sorted(api.list_repo_files("lab/again")))
+assert "lab/anew" not in [model.id for model in api.list_models(author="lab")]
+api.create_repo("lab/anew")
+api.upload_file(path_or_fileobj=b"new", path_in_repo="new.txt", repo_id="lab/anew")
+print(sorted(api.list_repo_files("lab/anew")))
 """
 
 
 def test_a_hub_client_makes_the_same_name_again_and_the_old_one_comes_back_beside_it(
     installation, hub, weights, tmp_path
 ):
-    installation.run("hf", "upload", "lab/again", str(weights))
+    installation.run("hf", "upload", "lab/anew", str(weights))
     assert installation.python(DELETE_AND_MAKE_AGAIN).splitlines() == ["gone", "['new.txt']"]
     collect(installation)
-    refused = installation.run("steelyard", "trash", "restore", "lab/again", check=False)
+    refused = installation.run("steelyard", "trash", "restore", "lab/anew", check=False)
     assert "say under which other name" in refused.stderr
-    installation.run("steelyard", "trash", "restore", "lab/again", "--name", "again-old")
-    download(installation, tmp_path / "back", "lab/again-old")
+    installation.run("steelyard", "trash", "restore", "lab/anew", "--name", "anew-old")
+    download(installation, tmp_path / "back", "lab/anew-old")
     assert same(weights, tmp_path / "back")
 
 
 def test_the_command_asks_with_what_the_page_says_and_takes_no_for_an_answer(installation, hub, weights):
-    hub.push(weights, "lab/asked")
-    hub.promote("lab/asked@v1", "production")
-    refused = installation.run("steelyard", "delete", "lab/asked@v1", "--yes", check=False)
+    hub.push(weights, "lab/unwanted")
+    hub.promote("lab/unwanted@v1", "production")
+    refused = installation.run("steelyard", "delete", "lab/unwanted@v1", "--yes", check=False)
     assert refused.returncode == 1
-    assert "lab/asked@v1 cannot be deleted: the alias 'production' stands on v1." in refused.stderr
-    outlook = hub.foresee_deletion("lab/asked")
+    assert "lab/unwanted@v1 cannot be deleted: the alias 'production' stands on v1." in refused.stderr
+    outlook = hub.foresee_deletion("lab/unwanted")
     assert (outlook.possible, outlook.versions, outlook.freed > 3_000_000) == (True, 1, True)
-    declined = installation.run("steelyard", "delete", "lab/asked", check=False)  # nobody is there to answer
+    declined = installation.run("steelyard", "delete", "lab/unwanted", check=False)  # nobody is there to answer
     assert declined.returncode == 1
     assert "\n".join(outlook.lines) in declined.stdout
-    hub.version("lab/asked@v1")
-    hub.delete_repository("lab/asked")
+    hub.version("lab/unwanted@v1")
+    hub.delete_repository("lab/unwanted")
     with pytest.raises(NotFoundError):
-        hub.version("lab/asked@v1")
+        hub.version("lab/unwanted@v1")
 
 
 def test_a_rule_is_tried_set_and_applied(installation, hub, weights):

@@ -18,7 +18,6 @@ pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.service("postgresql"),
     pytest.mark.service("s3"),
-    pytest.mark.timeout(240),
 ]
 
 

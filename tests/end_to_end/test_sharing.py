@@ -108,7 +108,7 @@ def test_a_webhook_is_told_of_a_commit_in_the_shape_that_the_client_reads(shared
         f"api.create_webhook(url={address!r}, watched=[dict(type='model', name='lab/told')], secret='s3cret')\n"
         "print(api.upload_file(path_or_fileobj=b'1', path_in_repo='a', repo_id='lab/told').oid)\n",
     )
-    secret, body = received.get(timeout=60)
+    secret, body = received.get(timeout=240)
     assert secret == "s3cret"
     read = (
         "import sys, json; from huggingface_hub import WebhookPayload\n"

@@ -42,7 +42,7 @@ class Client:
 
     def run(self, script, *arguments):
         command = [sys.executable, "-c", script, *map(str, arguments)]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -73,20 +73,39 @@ def test_a_fine_tune_moves_and_stores_only_what_changed(installation, tmp_path):
     weights = np.random.default_rng().standard_normal(5_000_000).astype("float32")
     file = tmp_path / "w.bin"
     file.write_bytes(weights.tobytes())
-    Client(installation, tmp_path / "first").run(PUSH, file, "lab/tuned")
-    cold = stored(installation, "lab/tuned")
+    Client(installation, tmp_path / "first").run(PUSH, file, "lab/head-tuned")
+    cold = stored(installation, "lab/head-tuned")
     assert 15_000_000 < cold < 21_000_000
     grown = []
     tuned = weights.copy()
     for number in range(3):
         tuned[-100_000:] += 1  # a head of 2 percent
         file.write_bytes(tuned.tobytes())
-        before = stored(installation, "lab/tuned")
-        Client(installation, tmp_path / f"tuner-{number}").run(PUSH, file, "lab/tuned")
-        grown.append(stored(installation, "lab/tuned") - before)
+        before = stored(installation, "lab/head-tuned")
+        Client(installation, tmp_path / f"tuner-{number}").run(PUSH, file, "lab/head-tuned")
+        grown.append(stored(installation, "lab/head-tuned") - before)
     assert max(grown) < 0.04 * cold, grown
-    pulled = Client(installation, tmp_path / "third").run(PULL, "lab/tuned", tmp_path / "down")
+    pulled = Client(installation, tmp_path / "third").run(PULL, "lab/head-tuned", tmp_path / "down")
     assert Path(pulled).read_bytes() == tuned.tobytes()
+
+
+def test_what_a_client_says_of_its_transfers_is_heard(installation, tmp_path):
+    file = tmp_path / "w.bin"
+    file.write_bytes(os.urandom(2_000_000))
+    before = heard(installation)
+    told = Client(installation, tmp_path / "home", HF_HUB_DISABLE_TELEMETRY="0")
+    told.run(PUSH, file, "lab/heard")
+    told.run(PULL, "lab/heard", tmp_path / "down")
+    gone = [new - old for new, old in zip(heard(installation), before, strict=True)]
+    assert gone == [1, 1]
+
+
+def heard(installation):
+    """Reports of uploads and of downloads."""
+    model = "from steelyard_platform.storage.models import TransferReport as T"
+    counts = ", ".join(f"T.objects.filter(event='xet_{way}_summary').count()" for way in ("upload", "download"))
+    printed = installation.manage("shell", "--verbosity", "0", "--command", f"{model}; print([{counts}])")
+    return json.loads(printed.strip().splitlines()[-1])
 
 
 def test_one_machine_pushes_the_same_file_to_two_namespaces_and_after_the_server_began_anew(tmp_path, weights):

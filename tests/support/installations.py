@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "weighing-is-believing"
+_DATABASE = "steelyard.sqlite3"
+
+
+def command_of(process: psutil.Process) -> str:
+    """Empty for one that has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def is_at_a_job(process: psutil.Process) -> bool:
+    return "steelyard_workers.run_job" in command_of(process)
 
 
 class RunningInstallation:
@@ -27,6 +46,7 @@ class RunningInstallation:
             "STEELYARD_VAR": str(var),
             "STEELYARD_DEVICE_POLL_SECONDS": "0.3",
             "STEELYARD_LEASE_SECONDS": "4",
+            "STEELYARD_RETRY_PAUSE_SECONDS": "0.2",
             "STEELYARD_ALLOWED_HOSTS": "127.0.0.1,localhost",
             **(settings or {}),
         }
@@ -38,6 +58,8 @@ class RunningInstallation:
     def start(self, *options: str) -> None:
         self.var.mkdir(parents=True, exist_ok=True)
         if not self.token:
+            if not self.settings.get("STEELYARD_DATABASE_URL"):
+                shutil.copy(_migrated_database(), self.var / _DATABASE)
             self.token = self.bootstrap("ada", "lab")
         with (self.var / "serve.log").open("ab") as log:
             command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(self.port), *options]
@@ -47,7 +69,7 @@ class RunningInstallation:
     def wait(self) -> None:
         """Until it answers."""
         assert self.process is not None
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(urllib.error.URLError, OSError):
                 urllib.request.urlopen(f"{self.url}/healthz", timeout=2).close()
@@ -63,16 +85,24 @@ class RunningInstallation:
     def kill(self) -> None:
         """What a power cut does: no process of this installation gets to put anything in order."""
         if self.process:
-            for pid in [self.process.pid, *_descendants(self.process.pid)]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            for process in self.processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
             self.process.wait()
+
+    def processes(self) -> list[psutil.Process]:
+        """The supervisor and what it has started."""
+        assert self.process is not None
+        supervisor = psutil.Process(self.process.pid)
+        return [supervisor, *supervisor.children(recursive=True)]
 
     def web_processes(self) -> list[int]:
         """The web's process and its workers."""
-        assert self.process is not None
-        pids = _descendants(self.process.pid)
-        return [pid for pid in pids if b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [process.pid for process in self.processes() if "gunicorn" in command_of(process)]
+
+    def job_processes(self) -> list[int]:
+        """Those that are at a job."""
+        return [process.pid for process in self.processes() if is_at_a_job(process)]
 
     def bootstrap(self, user: str, team: str) -> str:
         command = ["bootstrap", "--user", user, "--team", team, f"--password={PASSWORD}", "--print-token"]
@@ -113,7 +143,7 @@ class RunningInstallation:
         program = str(Path(sys.executable).parent / command[0])
         variables = {**self.environment, **(environment or {})}
         done = subprocess.run(
-            [program, *command[1:]], env=variables, capture_output=True, text=True, timeout=240, check=False
+            [program, *command[1:]], env=variables, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0 or not check, done.stdout + done.stderr
         return done
@@ -124,16 +154,16 @@ class RunningInstallation:
         return done.stdout
 
 
-def _descendants(pid: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(entry.name))
-    found = [pid]
-    for one in found:
-        found.extend(children.get(one, []))
-    return found[1:]
+@functools.cache
+def _migrated_database() -> Path:
+    """An empty SQLite database with every table: making it is what most of a first start takes."""
+    var = Path(tempfile.mkdtemp(prefix="steelyard-migrated-"))
+    atexit.register(shutil.rmtree, var, ignore_errors=True)
+    command = [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity", "0"]
+    subprocess.run(command, env={**os.environ, "STEELYARD_VAR": str(var)}, check=True)
+    with contextlib.closing(sqlite3.connect(var / _DATABASE)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that one file is all of it
+    return var / _DATABASE
 
 
 def _free_port() -> int:

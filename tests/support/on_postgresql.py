@@ -15,6 +15,7 @@ def main() -> int:
         return 1 if are_required() else 0
     environment = {**os.environ, "STEELYARD_TEST_DATABASE_URL": f"{POSTGRESQL}/postgres"}
     command = [sys.executable, "-m", "pytest", "tests/platform", "-m", "django_db", "-q", "--create-db"]
+    command += ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
     return subprocess.run(command, env=environment, check=False).returncode
 
 

@@ -85,7 +85,7 @@ class S3Server:
         )
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=1):

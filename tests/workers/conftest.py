@@ -16,7 +16,7 @@ class RecordingSession:
         self.scratch = scratch
         self.folders = datasets or {}
         self.checkpoint = checkpoint
-        self.lines, self.points, self.saved = [], {}, []
+        self.lines, self.points, self.saved, self.reports = [], {}, [], []
         self.die_after = None
 
     def fetch(self, ref, kind):
@@ -29,8 +29,17 @@ class RecordingSession:
     def metric(self, name, *, step, value):
         self.points[name, step] = value
 
+    def evaluation(self, report):
+        self.reports.append(report)
+
     def progress(self, share, message):
         assert 0 <= share <= 1
+
+    def should_stop(self):
+        return False
+
+    def should_save(self):
+        return False
 
     def load_checkpoint(self):
         return self.checkpoint
@@ -39,7 +48,7 @@ class RecordingSession:
         kept = self.scratch / f"checkpoint-{step}"
         kept.write_bytes(path.read_bytes())
         self.saved.append(kept)
-        if step == self.die_after:
+        if len(self.saved) == self.die_after:
             raise InterruptedError("killed")
 
 

@@ -120,6 +120,18 @@ def test_a_file_that_runs_code_is_refused_with_the_name_of_the_code(tmp_path):
         convert_file(source, tmp_path / "model.safetensors")
 
 
+def test_a_pickled_network_is_converted_without_being_loaded(tmp_path):
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).half()
+    source, target = tmp_path / "best.pt", tmp_path / "best.safetensors"
+    optimizer = {"state": {0: {"momentum": torch.ones(4)}}}
+    torch.save({"epoch": 3, "model": None, "ema": network, "optimizer": optimizer}, source)
+    done = convert_file(source, target)
+    assert done.left_out == ["optimizer"]
+    expected, found = network.state_dict(), load_file(target)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"PK\x03\x04", torch_zip(program(b"]")), torch_zip(program(call("a", "b", line("x"))))],

@@ -333,7 +333,7 @@ BAD = {
     "a file cut off": (
         save_safetensors({"w": np.ones(100, np.float32)})[:-40],
         "truncated",
-        "1 tensor of 1 end beyond its",
+        "1 tensor ends beyond the file's",
     ),
     "a file cut off in its header": (b"\x40\0\0\0\0\0\0\0{", "truncated", "it is cut off"),
     "a header of 2 GB": (raw_safetensors({}, length=2**31), "header-too-large", "2,147,483,648 bytes long"),

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from steelyard_contracts.errors import DatasetUnusableError
-from steelyard_contracts.jobs import Architecture
+from steelyard_contracts.training import Architecture
 from steelyard_workers import networks, runtime
-from steelyard_workers.evaluate import validation_split
+from steelyard_workers.evaluation.classifiers import classes_split
 from steelyard_workers.images import ImageFolder
 from steelyard_workers.optimise.onnx_files import convert_float16, export_float32, quantise_int8
 from steelyard_workers.optimise.variants import known_answers
+from steelyard_workers.training.batch_norm import reestimate
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 LABELS = ["across", "down"]
@@ -26,7 +27,7 @@ def made(pictures, tmp_path_factory):
         Architecture(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]), channels=1, labels=LABELS
     )
     train = ImageFolder(pictures["lab/two"] / "train", size=16, channels=1, labels=LABELS)
-    networks.reestimate_batch_norm(network, (batch for batch, _ in train.batches(64)), ())
+    reestimate(network, (batch for batch, _ in train.batches(64)), lambda batch: network(pixel_values=batch))
     paths = {name: folder / f"{name}.onnx" for name in ("fp32", "fp16", "int8")}
     export_float32(network, paths["fp32"], channels=1, size=16)
     convert_float16(paths["fp32"], paths["fp16"])
@@ -71,4 +72,4 @@ def test_a_dataset_with_unknown_labels_is_refused(pictures):
     with pytest.raises(
         DatasetUnusableError, match="labels that this model does not know: plain. It knows: across, down"
     ):
-        validation_split(pictures["lab/three"], labels=LABELS, channels=1, size=16)
+        classes_split(pictures["lab/three"], "validation", labels=LABELS, channels=1, size=16)

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import json
 
-from steelyard_contracts.jobs import TrainSpec
+from steelyard_contracts.tasks import Task
+from steelyard_contracts.training import TrainSpec
+
+_WHAT = {
+    Task.CLASSIFICATION: "An image classifier",
+    Task.DETECTION: "An object detector",
+    Task.SEGMENTATION: "A network that gives each pixel a class",
+}
 
 
-def model_card(spec: TrainSpec, *, labels: list[str], metrics: dict[str, float]) -> str:
-    """README.md of a trained version. The front matter uses the Hub's keys."""
+def model_card(
+    spec: TrainSpec,
+    *,
+    labels: list[str],
+    metrics: dict[str, float],
+    history: list[str] | None = None,
+) -> str:
+    """README.md of a trained version. The front matter uses the Hub's keys.
+
+    Args:
+        spec: what was asked for.
+        labels: the classes.
+        metrics: of the validation split.
+        history: sentences on how it came about, such as what was taken from the base.
+    """
+    is_adapter = spec.keeps_adapter
     dataset, _, dataset_version = spec.dataset.partition("@")
     lines = [
         "---",
-        "library_name: transformers",
-        "pipeline_tag: image-classification",
+        f"library_name: {'peft' if is_adapter else 'transformers'}",
+        f"pipeline_tag: {spec.task}",
         "datasets:",
         f"- {dataset}",
     ]
     if spec.base:
-        lines += [f"base_model: {spec.base.partition('@')[0]}", "base_model_relation: finetune"]
+        relation = "adapter" if is_adapter else "finetune"
+        lines += [f"base_model: {spec.base.partition('@')[0]}", f"base_model_relation: {relation}"]
     measured = "".join(f"| {name} | {value:.4f} |\n" for name, value in metrics.items())
-    settings = json.dumps(spec.model_dump(mode="json", exclude={"kind"}, exclude_none=True), indent=2)
+    settings = json.dumps(spec.model_dump(mode="json", exclude={"kind"}, exclude_defaults=True), indent=2)
     origin = f"fine-tuned from `{spec.base}`" if spec.base else "trained from scratch"
+    told = "".join(f"- {sentence}\n" for sentence in history or [])
     return (
         "\n".join(lines)
         + f"""
@@ -29,7 +52,7 @@ def model_card(spec: TrainSpec, *, labels: list[str], metrics: dict[str, float])
 
 # {spec.output.partition("/")[2]}
 
-An image classifier, {origin} on `{dataset}` {dataset_version}.
+{_WHAT[spec.task]}, {origin} on `{dataset}` {dataset_version}.
 It tells apart: {", ".join(labels)}.
 
 | on the validation split | |
@@ -37,6 +60,7 @@ It tells apart: {", ".join(labels)}.
 {measured}
 ## How it was made
 
+{told}
 ```json
 {settings}
 ```

@@ -1,39 +1,22 @@
-"""Training states: everything that a resumed run needs to go on bit by bit as if nothing had happened.
+"""Training states on disk: tensors, numbers and texts, written whole or not at all.
 
-The only place where `torch.load` is called, and only with `weights_only=True`: tensors, numbers and texts, never
-a pickled object.
+The only place where `torch.load` is called, and only with `weights_only=True`: never a pickled object.
 """
 
 from __future__ import annotations
 
 import os
+import pickle  # noqa: TID251 - for the name of its error alone; nothing is unpickled here
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+
+from steelyard_contracts.errors import InvalidInputError
 
 
-def save_state(
-    path: Path,
-    *,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    generator: torch.Generator,
-    epoch: int,
-    best: dict[str, float],
-) -> None:
-    """Written whole or not at all."""
-    state = {
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "generator": generator.get_state(),
-        "global_generator": torch.get_rng_state(),
-        "epoch": epoch,
-        "best": best,
-    }
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """By a temporary file beside `path`, which is on the disk before it takes the name."""
     temporary = path.with_suffix(".new")
     torch.save(state, temporary)
     with temporary.open("rb") as file:
@@ -41,19 +24,12 @@ def save_state(
     temporary.replace(path)
 
 
-def restore_state(
-    path: Path,
-    *,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    generator: torch.Generator,
-) -> tuple[int, dict[str, float]]:
-    """Returns the number of epochs that are done and the last measures."""
-    state: dict[str, Any] = torch.load(path, weights_only=True)  # noqa: TID251 - tensors and numbers only, see above
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    generator.set_state(state["generator"])
-    torch.set_rng_state(state["global_generator"])
-    return int(state["epoch"]), dict(state["best"])
+def read_state(path: Path) -> Any:
+    """What `torch.save` wrote, on the CPU. Raises: InvalidInputError when it is more than tensors and numbers."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 - see above
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise InvalidInputError(
+            f"{path.name} is no file of tensors that torch saved and that can be read without running code; "
+            "make it safetensors with `steelyard convert`, and start from that version."
+        ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from steelyard_contracts.errors import DatasetUnusableError
+from steelyard_contracts.training import Augmentation
+from steelyard_workers.preprocessing import MEAN, STD
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
-# Pixels become (value / 255 - MEAN) / STD; `preprocessor_config.json` says the same to other tools.
-MEAN, STD = 0.5, 0.5
 CACHE_BYTES = 1024**3
 _GREY_MODES = frozenset({"1", "L", "I;16"})
-
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How far a training picture may be moved: degrees, and shares of its size."""
-
-    rotation: float = 8.0
-    shift: float = 0.08
-    scale: float = 0.1
 
 
 class ImageFolder:
@@ -106,18 +96,29 @@ def normalise(pictures: Tensor) -> Tensor:
 
 
 def augment(pictures: Tensor, generator: torch.Generator, how: Augmentation) -> Tensor:
-    """Rotates, shifts and scales each picture of (B, C, H, W) in 0..1 a little, by one affine grid."""
-    count = len(pictures)
+    """Moves and changes each picture of (B, C, H, W) in 0..1 a little; all that is drawn comes from `generator`."""
+    count, device = len(pictures), pictures.device
 
     def spread() -> Tensor:
         return torch.rand(count, generator=generator) * 2 - 1
 
     angle, scale = spread() * how.rotation * math.pi / 180, 1 + spread() * how.scale
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+    mirror = torch.where(spread() < 0, -1.0, 1.0) if how.flip else torch.ones(count)
     # The grid spans -1..1, so a share of the size is twice as much there.
     rows = [
-        torch.stack([cosine, -sine, spread() * how.shift * 2], 1),
-        torch.stack([sine, cosine, spread() * how.shift * 2], 1),
+        torch.stack([cosine * mirror, -sine, spread() * how.shift * 2], 1),
+        torch.stack([sine * mirror, cosine, spread() * how.shift * 2], 1),
     ]
-    grid = functional.affine_grid(torch.stack(rows, 1), list(pictures.shape), align_corners=False)
-    return functional.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)
+    grid = functional.affine_grid(torch.stack(rows, 1).to(device), list(pictures.shape), align_corners=False)
+    moved = functional.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)
+    if how.brightness or how.contrast:
+        moved = _relit(moved, 1 + spread() * how.contrast, spread() * how.brightness)
+    return moved
+
+
+def _relit(pictures: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
+    """Contrast around each picture's mean, then brightness, both (B,); kept within 0..1."""
+    mean = pictures.mean((1, 2, 3), keepdim=True)
+    factor, offset = (one.to(pictures.device).view(-1, 1, 1, 1) for one in (contrast, brightness))
+    return ((pictures - mean) * factor + mean + offset).clamp(0, 1)

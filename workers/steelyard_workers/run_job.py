@@ -1,41 +1,76 @@
-"""The child that does one job: `python -m steelyard_workers.run_job`, with the claim on standard input."""
+"""What the child does that has one job: from the claim to its end."""
 
 from __future__ import annotations
 
-import json
-import sys
+import errno
+import signal
 import traceback
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from steelyard_contracts.errors import AuthenticationError, LeaseLostError, SteelyardError, UnavailableError
-from steelyard_contracts.jobs import Claim, CompareSpec, ConvertSpec, EvaluateSpec, InspectSpec, OptimiseSpec, TrainSpec
+from steelyard_contracts.jobs import (
+    Claim,
+    CompareSpec,
+    ConvertSpec,
+    EvaluateSpec,
+    InspectSpec,
+    OptimiseSpec,
+    PredictSpec,
+)
+from steelyard_contracts.training import Task, TrainSpec
+from steelyard_workers.meters import Meters
+from steelyard_workers.orders import LEFT, JobLeftError
 from steelyard_workers.session import JobSession
 
-_OUT_OF_SPACE = 28
+_OUT_OF_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def main() -> None:
-    message = json.load(sys.stdin)
+def run_job(message: dict[str, Any]) -> int:
+    """Returns the exit status: 0 when the platform knows how the job ended, or that it goes on elsewhere.
+
+    Args:
+        message: `claim`, the platform's `url`, the worker's `folder`, and how many `threads` it may use.
+    """
     claim = Claim.model_validate(message["claim"])
-    with JobSession(claim, message["url"], Path(message["folder"])) as session:
-        try:
-            _do(session, threads=message["threads"])
-        except (LeaseLostError, AuthenticationError):
-            return  # the job goes on elsewhere, or was ended; there is nobody to tell
-        except Exception as error:  # noqa: BLE001 - the border: whatever a recipe raises ends the job with a sentence
-            session.log(traceback.format_exc())
-            session.fail(_sentence(error), retryable=_may_pass(error))
+    if claim.resources.processes > 1 and isinstance(claim.spec, TrainSpec):
+        from steelyard_workers.group.launch import run_group
+
+        return run_group(message, claim.resources.processes)
+    try:
+        with JobSession(claim, message["url"], Path(message["folder"])) as session:
+            signal.signal(signal.SIGTERM, session.orders.on_terminate)
+            do_claim(session, threads=message["threads"])
+    except JobLeftError:
+        return LEFT
+    return 0
+
+
+def do_claim(session: JobSession, *, threads: int, may_start_again: bool = False) -> None:
+    """Does the job and says how it ended.
+
+    Raises: what is not about the job itself, where `may_start_again` says that whoever watches will try once more.
+    """
+    try:
+        _do(session, threads=threads)
+    except (LeaseLostError, AuthenticationError):
+        return  # the job goes on elsewhere, or was ended; there is nobody to tell
+    except Exception as error:  # the border: whatever a recipe raises ends the job with a sentence
+        if may_start_again and not isinstance(error, SteelyardError):
+            raise
+        session.log(traceback.format_exc())
+        session.fail(_sentence(error), retryable=_may_pass(error))
 
 
 def _do(session: JobSession, *, threads: int) -> None:
     """Imports only what the job needs: torch alone takes seconds."""
     match session.claim.spec:
         case TrainSpec() as spec:
-            from steelyard_workers.recipes.classification import train
-
-            session.finish(train(session, spec, threads=threads))
+            with Meters(session):
+                session.finish(_recipe(spec.task).train(session, spec, threads=threads))
         case EvaluateSpec() as spec:
-            from steelyard_workers.evaluate import evaluate
+            from steelyard_workers.evaluation.job import evaluate
 
             session.finish(evaluate(session, spec, threads=threads))
         case OptimiseSpec() as spec:
@@ -50,22 +85,39 @@ def _do(session: JobSession, *, threads: int) -> None:
             from steelyard_workers.convert.job import convert
 
             session.finish(convert(session, spec))
+        case PredictSpec() as spec:
+            from steelyard_workers.prediction.job import predict
+
+            session.finish(predict(session, spec, threads=threads))
         case CompareSpec() as spec:
             from steelyard_workers.comparison.job import compare
 
             session.finish(compare(session, spec))
 
 
+def _recipe(task: Task) -> Any:
+    """The module of the task's recipe, imported only now."""
+    match task:
+        case Task.CLASSIFICATION:
+            return import_module("steelyard_workers.recipes.classification")
+        case Task.DETECTION:
+            return import_module("steelyard_workers.recipes.detection")
+        case Task.SEGMENTATION:
+            return import_module("steelyard_workers.recipes.segmentation")
+
+
 def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, SteelyardError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, SteelyardError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _OUT_OF_SPACE:
+        return f"The worker's disk is full ({error.filename or 'while writing'}); free some of it, or add a worker."
+    if isinstance(error, MemoryError):
+        return "The worker has no memory left; choose a smaller batch or image size, or a worker with more."
+    return f"{type(error).__name__}: {error}"
 
 
 def _may_pass(error: Exception) -> bool:
     """Whether another attempt could go better: a lost connection or a full disk may pass, wrong data does not."""
-    return isinstance(error, UnavailableError | ConnectionError | TimeoutError) or (
-        isinstance(error, OSError) and error.errno == _OUT_OF_SPACE
+    return isinstance(error, UnavailableError | ConnectionError | TimeoutError | MemoryError) or (
+        isinstance(error, OSError) and error.errno in _OUT_OF_SPACE
     )
-
-
-if __name__ == "__main__":
-    main()

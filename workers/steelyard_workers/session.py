@@ -12,7 +12,6 @@ from __future__ import annotations
 import glob
 import gzip
 import hashlib
-import math
 import os
 import platform
 import shutil
@@ -23,37 +22,51 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from steelyard.client import Version
 from steelyard.files import Files
 from steelyard.hub_addresses import of_file
+from steelyard.records import Version
 from steelyard.transport import Transport
 from steelyard_contracts.digests import checked
-from steelyard_contracts.errors import AlreadyExistsError, SteelyardError, UnavailableError
+from steelyard_contracts.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidInputError,
+    SteelyardError,
+    TooLargeError,
+    UnavailableError,
+)
 from steelyard_contracts.jobs import (
+    STOPPED_EARLY,
     CheckpointOffer,
     Claim,
     CommittedVersion,
     EvaluationReport,
     Finish,
     Heartbeat,
+    HeartbeatAnswer,
     JobState,
     LineageReport,
     LogBatch,
     LogLine,
     MetricBatch,
     MetricPoint,
+    ResumePoint,
     UploadSlot,
 )
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind, parse_ref
 from steelyard_contracts.weights import FileReport, FileToInspect, TensorChange, TensorChangeBatch, TensorPair
+from steelyard_workers.orders import JobLeftError, Orders
 
 Result = TypeVar("Result")
 
 _FLUSH_SECONDS = 1.0
 _LOG_LENGTH = 8_000
 _BATCH_POINTS, _BATCH_LINES = 10_000, 2_000
+_LINES_PER_START = 100_000_000
+# Seconds for which a job waits for the platform's store where it can do nothing without.
+_OUTAGE_SECONDS = 3600.0
 
 
 class JobSession:
@@ -61,16 +74,24 @@ class JobSession:
 
     def __init__(self, claim: Claim, url: str, folder: Path) -> None:
         self.claim = claim
-        self._transport = Transport(url, claim.token, patience=max(claim.lease_seconds, 60))
+        self._patience = max(claim.lease_seconds, 60)
+        self._transport = Transport(url, claim.token, patience=self._patience)
+        # For what a run can do without while the store is away: samples and checkpoints.
+        self._optional = Transport(url, claim.token, patience=self._patience)
         self._files = Files(self._transport, quiet=True)
         self._cache = folder / "cache"
+        self.made = folder / "made"  # what this worker made of versions, kept for jobs to come
         self.scratch = scratch_folder(folder, claim)
         self._home = f"/api/v1/jobs/{claim.id}"
-        self._lock = threading.Lock()
+        self.orders = Orders()
+        self._stopped_early = False
+        self._lock = threading.Lock()  # around what is gathered
+        self._sending = threading.Lock()  # around what is sent: a line goes out once
         self._points: dict[tuple[str, int], MetricPoint] = {}
         self._lines: list[LogLine] = []
         self._line_number = 0
-        self._progress: Heartbeat | None = None
+        self._progress: Heartbeat | None = Heartbeat(state=JobState.RUNNING)
+        self._beat_at = 0.0
         self._stop = threading.Event()
         self._flusher = threading.Thread(target=self._flush_regularly, name="flush", daemon=True)
 
@@ -93,7 +114,7 @@ class JobSession:
         """A version's files in the worker's cache, checked. A version fetched before costs no download."""
         one = parse_ref(ref, kind=kind)
         commit = self.version(one).commit
-        return self._files.pull(one.at(commit), cache=self._cache)
+        return self._whatever_it_takes(lambda: self._files.pull(one.at(commit), cache=self._cache))
 
     def fetch_files(self, ref: str, kind: RepositoryKind, paths: list[str]) -> Path:
         """Some of a version's files, checked, in a folder of the job's own, which is the caller's to remove."""
@@ -101,6 +122,15 @@ class JobSession:
         one = parse_ref(ref, kind=kind)
         commit = self.version(one).commit
         return self._files.pull(one.at(commit), target=folder, patterns=[glob.escape(path) for path in paths])
+
+    def uploaded_picture(self, number: int) -> bytes:
+        """One of the pictures that a prediction is about. Raises: SteelyardError."""
+
+        def once() -> bytes:
+            with self._transport.stream(f"{self._home}/pictures/{number}") as (_, chunks):
+                return b"".join(chunks)
+
+        return self.repeat(once)
 
     def files_to_inspect(self) -> list[FileToInspect]:
         """What nobody has looked into yet of the version that the job is about."""
@@ -142,17 +172,41 @@ class JobSession:
                 self._line_number += 1
 
     def metric(self, name: str, *, step: int, value: float) -> None:
-        """A value that is no number (a diverged loss) is told in the log; charts cannot show it."""
-        if not math.isfinite(value):
-            self.log(f"{name} at step {step} is {value}")
-            return
+        """A value that is no finite number (a diverged loss) is kept too: charts show a gap with a mark."""
+        now = int(time.time() * 1000)
         with self._lock:
-            self._points[name, step] = MetricPoint(name=name, step=step, value=value)
+            self._points[name, step] = MetricPoint(name=name, step=step, value=value, timestamp=now)
+
+    def sample(self, name: str, step: int, png: bytes) -> None:
+        """A picture to show at `step`, such as predictions; the platform keeps a thousand of a job, 2 MB each at most.
+
+        A refusal, or a store that is away, is told in the log: a training does not end for want of a picture.
+        """
+        headers = {"Authorization": f"Bearer {self.claim.token}", "Content-Type": "image/png"}
+        address = f"{self._transport.url}{self._home}/samples?{urlencode({'name': name, 'step': step})}"
+        try:
+            with self._doing_without():
+                self._optional.exchange("POST", address, png, headers=headers)
+        except (ConflictError, InvalidInputError, TooLargeError, UnavailableError) as error:
+            self.log(f"The sample {name} of step {step} was not kept: {error}")
 
     def progress(self, share: float, message: str) -> None:
         """`share` from 0 to 1."""
         with self._lock:
-            self._progress = Heartbeat(progress=min(max(share, 0.0), 1.0), message=message)
+            share = min(max(share, 0.0), 1.0)
+            self._progress = Heartbeat(state=JobState.RUNNING, progress=share, message=message)
+
+    # --- what it is told ---------------------------------------------------------------------
+
+    def should_stop(self) -> bool:
+        """Whether to end at this step and commit the best state; ask after each. The job's result will say so."""
+        self._stopped_early = self._stopped_early or self.orders.stop
+        return self.orders.stop
+
+    def should_save(self) -> bool:
+        """Whether the worker must leave: ask after each step, and save a checkpoint, which does not return then."""
+        self.orders.is_asked = True
+        return self.orders.leave
 
     def evaluation(self, report: EvaluationReport) -> None:
         self._transport.call("POST", f"{self._home}/evaluations", body=report)
@@ -170,14 +224,53 @@ class JobSession:
     def lineage(self, report: LineageReport) -> None:
         self._transport.call("POST", f"{self._home}/lineage", body=report)
 
+    def begin_again(self, restarts: int) -> ResumePoint:
+        """For the first process of a group that was started again within its attempt: where to go on.
+
+        Its lines are numbered apart from those of the one before.
+        """
+        with self._lock:
+            self._line_number = restarts * _LINES_PER_START
+        return self._transport.post(ResumePoint, f"{self._home}/begin-again", {}, repeatable=True)
+
     # --- checkpoints -------------------------------------------------------------------------
 
     def save_checkpoint(self, path: Path, step: int) -> None:
-        """Uploads a training state; it counts only once the platform has checked it."""
+        """Uploads a training state after `step`, as the metrics count; it counts only once the platform has checked it.
+
+        What was reported up to here goes out before: nobody will report it again. A store that cannot be reached costs
+        the checkpoint, not the run.
+
+        Raises: JobLeftError once it is saved, when the worker must leave.
+        """
+        try:
+            self._flush()
+            with self._doing_without():
+                self._upload_checkpoint(path, step)
+        except UnavailableError as error:
+            self.log(f"The checkpoint of step {step} could not be saved, and the run goes on: {error}")
+        if self.orders.leave:
+            raise JobLeftError
+
+    def _upload_checkpoint(self, path: Path, step: int) -> None:
         offer = CheckpointOffer(step=step, size=path.stat().st_size, sha256=_sha256_of_file(path))
-        slot = self._transport.post(UploadSlot, f"{self._home}/checkpoints", offer, repeatable=True)
-        self._transport.put_file(slot.url, path)
-        self._transport.call("POST", f"{self._home}/checkpoints/complete", body=offer)
+        slot = self._optional.post(UploadSlot, f"{self._home}/checkpoints", offer, repeatable=True)
+        self._optional.put_file(slot.url, path)
+        self._optional.call("POST", f"{self._home}/checkpoints/complete", body=offer)
+
+    @contextmanager
+    def _doing_without(self) -> Iterator[None]:
+        """A store that was waited for in vain is not waited for again until something came through to it."""
+        try:
+            yield
+        except UnavailableError:
+            self._optional.patience = 0
+            raise
+        self._optional.patience = self._patience
+
+    def _whatever_it_takes(self, attempt: Callable[[], Result]) -> Result:
+        """The worker's parent keeps the lease meanwhile, and hears of a cancellation. Raises: SteelyardError."""
+        return self._transport.repeat(attempt, patience=_OUTAGE_SECONDS)
 
     def load_checkpoint(self) -> Path | None:
         """The state to resume from, downloaded and checked; None for a fresh start.
@@ -188,10 +281,14 @@ class JobSession:
         if saved is None:
             return None
         path = self.scratch / "resume"
-        with self._transport.stream(f"{self._home}/checkpoint") as (_, chunks), path.open("wb") as file:
-            for chunk in checked(chunks, sha256=saved.sha256, size=saved.size, what="The checkpoint"):
-                file.write(chunk)
-        return path
+
+        def once() -> Path:
+            with self._transport.stream(f"{self._home}/checkpoint") as (_, chunks), path.open("wb") as file:
+                for chunk in checked(chunks, sha256=saved.sha256, size=saved.size, what="The checkpoint"):
+                    file.write(chunk)
+            return path
+
+        return self._whatever_it_takes(once)
 
     # --- what it leaves ----------------------------------------------------------------------
 
@@ -213,13 +310,17 @@ class JobSession:
             start: the version a new branch comes from; None when it comes from nothing.
             title: the version's title.
         """
+        self.orders.is_asked = False
         done = self._committed(repository, branch)
         if done is not None:
             return done.version
+        with self._lock:
+            self._progress = (self._progress or Heartbeat()).model_copy(update={"state": JobState.UPLOADING})
+        self._flush()
         ref = parse_ref(repository)
         if branch != DEFAULT_REVISION:
             self._make_branch(ref, branch, start)
-        commit = self._files.push(folder, ref.at(branch), message=title)
+        commit = self._whatever_it_takes(lambda: self._files.push(folder, ref.at(branch), message=title))
         return self.version(ref.at(commit)).version
 
     def _committed(self, repository: str, branch: str) -> CommittedVersion | None:
@@ -234,7 +335,8 @@ class JobSession:
             return
 
     def finish(self, result: dict[str, Any]) -> None:
-        self._end(Finish(state=JobState.SUCCEEDED, result=result))
+        told = {STOPPED_EARLY: True} if self._stopped_early else {}
+        self._end(Finish(state=JobState.SUCCEEDED, result={**result, **told}))
 
     def fail(self, error: str, *, retryable: bool) -> None:
         self._end(Finish(state=JobState.FAILED, error=error[:4000], retryable=retryable))
@@ -257,6 +359,10 @@ class JobSession:
 
     def _flush(self) -> None:
         """Sends what has gathered. What could not be sent is kept; the platform takes a repeat for the same."""
+        with self._sending:
+            self._send()
+
+    def _send(self) -> None:
         with self._lock:
             points, lines, beat = list(self._points.values()), list(self._lines), self._progress
         for start in range(0, len(points), _BATCH_POINTS):
@@ -266,14 +372,20 @@ class JobSession:
             self._transport.call(
                 "POST", f"{self._home}/log-lines", body=LogBatch(lines=lines[start : start + _BATCH_LINES])
             )
-        if beat is not None:
-            self._transport.call("POST", f"{self._home}/heartbeat", body=beat)
+        if beat is not None or time.monotonic() >= self._beat_at:
+            self._beat(beat or Heartbeat())
         with self._lock:
             for point in points:
                 if self._points.get((point.name, point.step)) is point:
                     del self._points[point.name, point.step]
             del self._lines[: len(lines)]
             self._progress = None if self._progress is beat else self._progress
+
+    def _beat(self, beat: Heartbeat) -> None:
+        """The supervisor renews the lease; this process asks as well, to hear whether it should stop."""
+        self._beat_at = time.monotonic() + self.claim.heartbeat_seconds
+        answer = self._transport.post(HeartbeatAnswer, f"{self._home}/heartbeat", beat, repeatable=True)
+        self.orders.stop = self.orders.stop or answer.stop
 
 
 def scratch_folder(folder: Path, claim: Claim) -> Path:

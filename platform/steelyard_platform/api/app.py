@@ -12,18 +12,27 @@ from ninja.errors import ValidationError
 from steelyard_contracts.errors import InvalidInputError, SteelyardError, UnavailableError, body_of
 from steelyard_platform.api import (
     accounts,
+    compute,
     device,
+    evaluations,
     fleet,
+    handover,
     inspections,
     jobs,
     lineage,
     names,
+    predictions,
     promotions,
     quarantine,
     repositories,
     retention,
+    runs,
+    samples,
+    searches,
     signatures,
+    tracking,
     workers,
+    zoo,
 )
 
 _log = logging.getLogger(__name__)
@@ -33,12 +42,22 @@ api = NinjaAPI(title="Steelyard", version="1", urls_namespace="api", docs_url=No
 device_api = NinjaAPI(title="Steelyard for devices", version="1", urls_namespace="device", docs_url=None)
 
 api.add_router("", accounts.router)
+api.add_router("/zoo", zoo.router)
 api.add_router("/jobs", jobs.router)
+api.add_router("/jobs", samples.router)
+api.add_router("", runs.router)
+api.add_router("/runs", tracking.router)
 api.add_router("/jobs", workers.router)
 api.add_router("/jobs", inspections.worker_router)
+api.add_router("/searches", searches.router)
 api.add_router("", inspections.router)
+api.add_router("", compute.router)
+api.add_router("", handover.router)
 api.add_router("", fleet.router)
 # Last: their addresses begin with a parameter.
+api.add_router("/jobs", predictions.worker_router)
+api.add_router("", predictions.router)
+api.add_router("", evaluations.router)
 api.add_router("", lineage.router)
 api.add_router("", quarantine.router)
 api.add_router("", signatures.router)

@@ -47,8 +47,9 @@ _TENSORS = 100
 
 @worker_router.get("/{uuid:job_id}/files-to-inspect", response=list[FileToInspect])
 def list_files_to_inspect(request: HttpRequest, job_id: UUID) -> list[FileToInspect]:
-    """The files of the job's version that nobody has looked into yet."""
-    return files_to_inspect(_version_of(job_id, api_actor(request)))
+    """The files of the job's version that nobody has looked into yet; all of them, if it is to look again."""
+    version, spec = _inspected_by(job_id, api_actor(request))
+    return files_to_inspect(version, again=spec.again)
 
 
 @worker_router.post(
@@ -61,7 +62,7 @@ def list_files_to_inspect(request: HttpRequest, job_id: UUID) -> list[FileToInsp
 def report_file(request: HttpRequest, job_id: UUID) -> Status[None]:
     """A `FileReport` as JSON, compressed by gzip."""
     actor = api_actor(request)
-    version = _version_of(job_id, actor)
+    version, _ = _inspected_by(job_id, actor)
     record_report(version=version, report=_report(request), actor=actor)
     return Status(204, None)
 
@@ -123,12 +124,12 @@ def _find(request: HttpRequest, namespace: str, name: str, revision: str) -> Ver
     return find_existing_version(api_actor(request), Ref(RepositoryKind.MODEL, namespace, name, revision))
 
 
-def _version_of(job_id: UUID, actor: Actor) -> Version:
+def _inspected_by(job_id: UUID, actor: Actor) -> tuple[Version, InspectSpec]:
     """The version that an inspection is about. Raises: LeaseLostError, ForbiddenError."""
     spec = services.view_of(services.held_job(job_id, actor)).spec
     if not isinstance(spec, InspectSpec):
         raise ForbiddenError("Only inspections report what is inside files.")
-    return find_existing_version(actor, parse_ref(spec.model))
+    return find_existing_version(actor, parse_ref(spec.model)), spec
 
 
 def _versions_of(job_id: UUID, actor: Actor) -> tuple[Version, Version]:

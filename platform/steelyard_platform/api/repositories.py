@@ -5,13 +5,17 @@ Files travel by the Hub's protocol (`steelyard_platform.hub`), not here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema, Status
 
+from steelyard_contracts.evaluation import EvaluationView
+from steelyard_contracts.handover import BranchRecord
 from steelyard_contracts.promotions import GateVerdict
 from steelyard_contracts.refs import DEFAULT_REVISION
 from steelyard_platform.accounts.authentication import api_actor
@@ -23,13 +27,16 @@ from steelyard_platform.api.lookups import version_in as _resolve
 from steelyard_platform.api.paging import Page
 from steelyard_platform.datasets.services import summary_of
 from steelyard_platform.repos import services
+from steelyard_platform.repos.handover import branch_record
 from steelyard_platform.repos.models import Branch, Repository, Version
 from steelyard_platform.repos.paging import DEFAULT_LIMIT, page_of
-from steelyard_platform.repos.queries import visible_repositories
+from steelyard_platform.repos.queries import version_counts, visible_repositories
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.repos.trash import held_by_trash, visible_trash
 from steelyard_platform.repos.usage import usage_of
+from steelyard_platform.weights.evaluations import view_of
 from steelyard_platform.weights.models import GateRule
+from steelyard_platform.weights.quarantine import quarantined_among
 from steelyard_platform.weights.search import find
 from steelyard_platform.weights.search_syntax import Search, Sort, parse_search
 from steelyard_platform.weights.services import (
@@ -114,15 +121,7 @@ class VersionView(Schema):
     files: int
     size: int
     job: str | None
-
-
-class EvaluationView(Schema):
-    dataset: str
-    split: str
-    runtime: str
-    metrics: dict[str, float]
-    environment: dict[str, str]
-    created_at: datetime
+    quarantined: bool = Field(description="Whether a dangerous file keeps it from being downloaded.")
 
 
 class EdgeView(Schema):
@@ -131,12 +130,26 @@ class EdgeView(Schema):
     target: str
 
 
+class DatasetView(Schema):
+    """What a dataset version holds, read from its layout and its annotations."""
+
+    layout: str | None = Field(description="imagefolder, coco, yolo, metadata or masks; none when it is none of them.")
+    tasks: list[str] = Field(description="What can be trained on it.")
+    labels: list[str]
+    pictures: dict[str, int] = Field(description="By split.")
+    faults: list[str] = Field(description="What is wrong with it: the first few.")
+    fault_count: int
+
+
 class VersionDetail(VersionView):
     aliases: list[str]
     variants: dict[str, str] = Field(description="The version of each variant, by its branch's name.")
     evaluations: list[EvaluationView]
     lineage: list[EdgeView]
-    splits: dict[str, dict[str, int]] | None = Field(description="Images by split and label, for a dataset.")
+    splits: dict[str, dict[str, int]] | None = Field(
+        description="Of a dataset, by split and label: pictures for classes, boxes for detection."
+    )
+    dataset: DatasetView | None = Field(description="What a dataset holds; none while that is being counted.")
 
 
 class GateView(Schema):
@@ -175,7 +188,9 @@ def list_repositories(
 ) -> dict[str, Any]:
     """The repositories the caller may read, last changed first unless `sort` says otherwise."""
     hits, following = find(api_actor(request), kind.kind, filters.parsed(), cursor=cursor, limit=limit)
-    return {"items": [_repository(hit.repository, hit.measures) for hit in hits], "next": following}
+    versions = version_counts(hit.repository for hit in hits)
+    items = [_repository(hit.repository, versions, hit.measures) for hit in hits]
+    return {"items": items, "next": following}
 
 
 @router.post("/{kind}", response={201: RepositoryView})
@@ -184,12 +199,12 @@ def add_repository(request: HttpRequest, kind: Kind, body: RepositoryRequest) ->
     repository = services.create_repository(
         team=team_named(namespace), name=name, kind=kind.kind, public=body.public, actor=api_actor(request)
     )
-    return Status(201, _repository(repository))
+    return Status(201, _with_count(repository))
 
 
 @router.get("/{kind}/{namespace}/{name}", response=RepositoryView)
 def get_repository(request: HttpRequest, kind: Kind, namespace: str, name: str) -> RepositoryView:
-    return _repository(_find(request, kind, namespace, name))
+    return _with_count(_find(request, kind, namespace, name))
 
 
 @router.get("/{kind}/{namespace}/{name}/storage", response=StorageView)
@@ -211,7 +226,7 @@ def patch_repository(
 ) -> RepositoryView:
     repository = _find(request, kind, namespace, name)
     services.set_visibility(repository=repository, public=body.public, actor=api_actor(request))
-    return _repository(repository)
+    return _with_count(repository)
 
 
 @router.delete("/{kind}/{namespace}/{name}", response={204: None})
@@ -233,7 +248,8 @@ def list_versions(
     repository = _find(request, kind, namespace, name)
     rows = Version.objects.filter(repository=repository).select_related("branch", "parent")
     items, following = page_of(rows, field="number", cursor=cursor, limit=limit)
-    return {"items": [_version(item) for item in items], "next": following}
+    held = quarantined_among(items)
+    return {"items": [_version(item, is_held=item.pk in held) for item in items], "next": following}
 
 
 @router.get("/{kind}/{namespace}/{name}/versions/{segment:revision}", response=VersionDetail)
@@ -242,13 +258,15 @@ def get_version(request: HttpRequest, kind: Kind, namespace: str, name: str, rev
     repository = _find(request, kind, namespace, name)
     version = _resolve(repository, revision)
     branches = Branch.objects.filter(base=version, sees_base=False, head__isnull=False).select_related("head")
+    summary = summary_of(version) if kind is Kind.DATASETS else None
     return VersionDetail(
-        **_version(version).dict(),
+        **_version(version, is_held=bool(quarantined_among([version]))).dict(),
         aliases=sorted(version.aliases.values_list("name", flat=True)),
         variants={branch.name: branch.head.label for branch in branches if branch.head},
         evaluations=_evaluations(version, api_actor(request)),
         lineage=_lineage(version, api_actor(request)),
-        splits=summary_of(version) if kind is Kind.DATASETS else None,
+        splits=summary.splits if summary else None,
+        dataset=DatasetView.from_orm(summary) if summary else None,
     )
 
 
@@ -258,6 +276,21 @@ def delete_version(request: HttpRequest, kind: Kind, namespace: str, name: str, 
     version = _resolve(_find(request, kind, namespace, name), revision)
     services.delete_version(version=version, actor=api_actor(request))
     return Status(204, None)
+
+
+@router.get("/{kind}/{namespace}/{name}/branches", response=Page[BranchRecord])
+def list_branches(
+    request: HttpRequest,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    cursor: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> dict[str, Any]:
+    """With what each came from, oldest first."""
+    rows = Branch.objects.filter(repository=_find(request, kind, namespace, name)).select_related("head", "base")
+    items, following = page_of(rows, field="pk", cursor=cursor, limit=limit, ascending=True)
+    return {"items": [branch_record(item) for item in items], "next": following}
 
 
 @router.post("/{kind}/{namespace}/{name}/branches", response={201: BranchRequest})
@@ -305,7 +338,14 @@ def list_verdicts(
     return [verdict.as_record() for verdict in verdicts_for(version, applies_to)]
 
 
-def _repository(repository: Repository, measures: dict[str, float] | None = None) -> RepositoryView:
+def _with_count(repository: Repository) -> RepositoryView:
+    return _repository(repository, version_counts([repository]))
+
+
+def _repository(
+    repository: Repository, versions: Mapping[UUID, int], measures: dict[str, float] | None = None
+) -> RepositoryView:
+    """`versions`: how many each repository has; one that has none need not be in it."""
     document = repository.document
     return RepositoryView(
         name=repository.full_name,
@@ -313,7 +353,7 @@ def _repository(repository: Repository, measures: dict[str, float] | None = None
         public=repository.is_public,
         created_at=repository.created_at,
         updated_at=repository.updated_at,
-        versions=repository.last_number,
+        versions=versions.get(repository.pk, 0),
         tags=repository.tags,
         task=document.task,
         library=document.library,
@@ -323,7 +363,7 @@ def _repository(repository: Repository, measures: dict[str, float] | None = None
     )
 
 
-def _version(version: Version) -> VersionView:
+def _version(version: Version, *, is_held: bool) -> VersionView:
     return VersionView(
         version=version.label,
         commit=version.commit_id,
@@ -336,21 +376,12 @@ def _version(version: Version) -> VersionView:
         files=version.file_count,
         size=version.total_size,
         job=str(version.job) if version.job else None,
+        quarantined=is_held,
     )
 
 
 def _evaluations(version: Version, actor: Actor) -> list[EvaluationView]:
-    return [
-        EvaluationView(
-            dataset=f"{row.dataset.repository.full_name}@{row.dataset.label}",
-            split=row.split,
-            runtime=row.runtime,
-            metrics=row.metrics,
-            environment=row.environment,
-            created_at=row.created_at,
-        )
-        for row in visible_evaluations(version, actor)[:DEFAULT_LIMIT]
-    ]
+    return [view_of(row) for row in visible_evaluations(version, actor)[:DEFAULT_LIMIT]]
 
 
 def _lineage(version: Version, actor: Actor) -> list[EdgeView]:

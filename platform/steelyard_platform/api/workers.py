@@ -20,6 +20,7 @@ from steelyard_contracts.jobs import (
     LineageReport,
     LogBatch,
     MetricBatch,
+    ResumePoint,
     UploadSlot,
 )
 from steelyard_contracts.refs import RepositoryKind, parse_ref
@@ -37,7 +38,15 @@ router = Router(tags=["workers"])
 
 @router.post("/{uuid:job_id}/claim", response=Claim)
 def claim(request: HttpRequest, job_id: UUID, body: ClaimRequest) -> Claim:
-    return services.claim_job(job_id=job_id, worker=body.worker, actor=api_actor(request))
+    return services.claim_job(
+        job_id=job_id, worker=body.worker, worker_id=body.worker_id, key=body.key, actor=api_actor(request)
+    )
+
+
+@router.post("/{uuid:job_id}/begin-again", response=ResumePoint)
+def begin_again(request: HttpRequest, job_id: UUID) -> ResumePoint:
+    """For an attempt whose processes died and were started again: from where, and what need not be committed again."""
+    return services.begin_again(job_id=job_id, actor=api_actor(request))
 
 
 @router.post("/{uuid:job_id}/heartbeat", response=HeartbeatAnswer)

@@ -11,6 +11,7 @@ import steelyard_broker
 
 LIGHT_QUEUE = "light"
 _TASK_MODULES = [
+    "steelyard_platform.datasets.tasks",
     "steelyard_platform.jobs.tasks",
     "steelyard_platform.fleet.tasks",
     "steelyard_platform.repos.tasks",
@@ -42,11 +43,13 @@ app.conf.update(
     beat_schedule_filename=str(settings.ENVIRONMENT.var / "beat-schedule"),
     beat_schedule={
         "look after jobs": {"task": "steelyard.look_after_jobs", "schedule": 5.0, "options": {"expires": 30}},
+        "advance searches": {"task": "steelyard.advance_searches", "schedule": 3.0, "options": {"expires": 30}},
         "request inspections": {
             "task": "steelyard.request_inspections",
             "schedule": 3.0,
             "options": {"expires": 30},
         },
+        "forget predictions": {"task": "steelyard.forget_predictions", "schedule": 20.0, "options": {"expires": 30}},
         "collect garbage": {"task": "steelyard.collect_garbage", "schedule": 86_400.0, "options": {"expires": 3600}},
         "look after trash": {"task": "steelyard.look_after_trash", "schedule": 3600.0, "options": {"expires": 1800}},
         "convert files": {"task": "steelyard.convert_files", "schedule": 10.0, "options": {"expires": 30}},
@@ -59,6 +62,7 @@ app.conf.update(
         },
         # Older ones: what a revoked key had signed, or was there before signatures were.
         "sign all versions": {"task": "steelyard.sign_versions", "schedule": 300.0, "options": {"expires": 60}},
+        "index search": {"task": "steelyard.index_search", "schedule": 30.0, "options": {"expires": 30}},
         "advance rollouts": {
             "task": "steelyard.advance_rollouts",
             "schedule": 5.0,

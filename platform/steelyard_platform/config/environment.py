@@ -40,6 +40,9 @@ class Environment(BaseSettings):
     bind: str = Field("127.0.0.1", description="Address the web process listens on.")
     web_processes: int = Field(2, ge=1, le=64, description="Web processes to start.")
     web_threads: int = Field(8, ge=1, le=256, description="Threads in each web process.")
+    web_watchers: int = Field(
+        16, ge=0, le=1024, description="Live streams that each web process serves, each in a further thread."
+    )
 
     database_url: str = Field(
         "", description="postgresql://user:password@host:port/name; SQLite under var/ when empty."
@@ -80,8 +83,26 @@ class Environment(BaseSettings):
     )
     lease_seconds: int = Field(60, ge=2, le=3600, description="A worker silent for this long has lost its job.")
     max_attempts: int = Field(3, ge=1, le=20, description="How often a job is started before it counts as lost.")
+    retry_pause_seconds: float = Field(
+        10, ge=0, le=600, description="How long a failed job waits for its second attempt; the wait doubles each time."
+    )
+    checkpoint_days: int = Field(
+        7, ge=0, le=3650, description="How long a job that ended without success can be resumed from its checkpoint."
+    )
+    run_metric_names: int = Field(
+        10_000, ge=1, le=1_000_000, description="How many metric names of a run that trains elsewhere are kept."
+    )
+    run_log_megabytes: int = Field(
+        20, ge=0, le=10_000, description="How much is kept of the output of a run that trains elsewhere."
+    )
     device_poll_seconds: float = Field(15, gt=0, le=86_400, description="How often devices ask for news.")
     signed_url_seconds: int = Field(3600, ge=60, le=604_800, description="How long a signed address stays valid.")
+
+    prices: Annotated[dict[str, float], NoDecode] = Field(
+        default_factory=dict,
+        description="What an hour on a machine costs, by its label: cpu=0.05,gpu=1.20,gpu:a100=3.50.",
+    )
+    currency: str = Field("USD", max_length=8, description="What prices are in.")
 
     signing_backend: str = Field(
         "", description="Dotted path of a class that holds the signing key, such as a KMS's; a file when empty."
@@ -92,6 +113,16 @@ class Environment(BaseSettings):
     @classmethod
     def _divide(cls, value: Any) -> Any:
         return [host.strip() for host in value.split(",") if host.strip()] if isinstance(value, str) else value
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _priced(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = [part.rpartition("=") for part in value.split(",") if part.strip()]
+        if any(not label.strip() for label, _, _ in parts):
+            raise ValueError("STEELYARD_PRICES must be labels and prices, such as cpu=0.05,gpu:a100=3.50")
+        return {label.strip(): price.strip() for label, _, price in parts}
 
     @field_validator("var")
     @classmethod

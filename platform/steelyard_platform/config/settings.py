@@ -29,6 +29,8 @@ INSTALLED_APPS = [
     "steelyard_platform.jobs",
     "steelyard_platform.fleet",
     "steelyard_platform.hub",
+    "steelyard_platform.ultralytics",
+    "steelyard_platform.mlflow",
     "steelyard_platform.api",
     "steelyard_platform.pages",
     "steelyard_platform.config",

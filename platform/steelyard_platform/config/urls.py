@@ -24,6 +24,8 @@ urlpatterns = [
     path("objects/<path:key>", signed_object),
     path("api/v1/", api.urls),
     path("api/device/v1/", device_api.urls),
+    path("mlflow/", include("steelyard_platform.mlflow.urls")),
+    path("ultralytics/", include("steelyard_platform.ultralytics.urls")),
     path("", include("steelyard_platform.hub.urls")),
     path("", include("steelyard_platform.pages.urls")),
 ]

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
-from steelyard_contracts.digests import is_sha256
-from steelyard_contracts.errors import BlobMissingError, InvalidInputError, TooLargeError
+from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.names import check_file_path
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.authentication import api_actor
-from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action
 from steelyard_platform.hub.http import flag, hub_view, json_body, page_url
 from steelyard_platform.repos import commits, patterns, tree
-from steelyard_platform.repos.blobs import (
-    Pack,
-    accept_registered,
-    accept_staged,
-    blob_bytes,
-    held_blobs,
-    known_blobs,
-    note_holder,
-)
+from steelyard_platform.repos.blobs import Pack, blob_bytes, known_blobs
 from steelyard_platform.repos.card import CARD_PATH, refresh_card
+from steelyard_platform.repos.incoming import accept_large, read_commit
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.proposals import PREFIX, demand_commit, propose, sending_team
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import find_branch, resolve, root_id, tip_of
-from steelyard_platform.storage.receiving import body_stream, lines_of
 
 _log = logging.getLogger(__name__)
 Rules = TypeVar("Rules", bound=Callable[[str], bool | None])
@@ -55,8 +41,6 @@ _TEXT_SUFFIXES = (
     ".cfg",
     ".gitattributes",
 )
-_MAX_LINE = 16 * 1024 * 1024
-_MAX_OPERATIONS = 100_000
 _MAX_PREUPLOAD = 10_000
 
 
@@ -117,17 +101,6 @@ def _own_rules(read: Callable[[list[str]], Rules], version: Version | None, path
         return read([])
 
 
-@dataclass
-class _Incoming:
-    """A commit's body as it is read: the words, and operations in the order they came."""
-
-    title: str = ""
-    body: str = ""
-    parent: str | None = None
-    operations: list[commits.Operation] = field(default_factory=list)
-    lfs: dict[str, int | None] = field(default_factory=dict)  # sha256 -> announced size
-
-
 @hub_view("POST")
 def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str, revision: str) -> HttpResponseBase:
     """One commit, whole or not at all. The body is NDJSON, read line by line."""
@@ -138,11 +111,12 @@ def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str
         demand_commit(actor, repository, branch_name)
     tip = tip_of(branch) if (branch := find_branch(repository, branch_name)) else None
     with Pack() as pack:
-        incoming = _read(request, pack)
+        incoming = read_commit(request, pack)
         commits.check_operations(incoming.operations)
-        _accept_large(repository, incoming, sending_team(actor, repository))
+        accept_large(repository, incoming, sending_team(actor, repository))
         pack.store(repository.team)
-    message = commits.Message(incoming.title, incoming.body)
+    header = incoming.header
+    message = commits.Message(str(header.get("summary") or ""), str(header.get("description") or ""))
     if proposing:
         proposal, made = propose(
             repository=repository, base=revision, operations=incoming.operations, message=message, actor=actor
@@ -155,7 +129,7 @@ def commit(request: HttpRequest, kind: RepositoryKind, namespace: str, name: str
         operations=incoming.operations,
         message=message,
         actor=actor,
-        parent=incoming.parent,
+        parent=str(header.get("parentCommit") or "") or None,
         seen=tip.number if tip else 0,
     )
     if version is not None and branch_name == DEFAULT_REVISION and _touches_card(incoming.operations):
@@ -180,95 +154,6 @@ def _refresh_card(repository: Repository, version: Version) -> None:
         refresh_card(repository, version)
     except Exception:  # noqa: BLE001 - see above
         _log.exception("the card of %s@%s could not be read", repository.full_name, version.label)
-
-
-def _read(request: HttpRequest, pack: Pack) -> _Incoming:
-    incoming = _Incoming()
-    for record in _records(request):
-        key, value = record.get("key"), record.get("value")
-        if not isinstance(value, dict):
-            raise InvalidInputError("Each line of a commit is {'key': ..., 'value': {...}}.")
-        match key:
-            case "header":
-                incoming.title, incoming.body = (
-                    str(value.get("summary") or ""),
-                    str(value.get("description") or ""),
-                )
-                incoming.parent = str(value.get("parentCommit") or "") or None
-            case "file":
-                sha256 = pack.add(_content(value))
-                incoming.operations.append(commits.AddFile(_path(value), sha256, is_lfs=False))
-            case "lfsFile":
-                incoming.operations.append(_large(value, incoming))
-            case "deletedFile":
-                incoming.operations.append(commits.DeleteFile(_path(value)))
-            case "deletedFolder":
-                incoming.operations.append(commits.DeleteFolder(_path(value)))
-            case _:
-                raise InvalidInputError(f"A commit has no operation {key!r}.", key=key)
-        if len(incoming.operations) > _MAX_OPERATIONS:
-            raise TooLargeError(f"A commit takes at most {_MAX_OPERATIONS} operations; send several.")
-    return incoming
-
-
-def _records(request: HttpRequest) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines_of(body_stream(request), longest=_MAX_LINE), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise InvalidInputError(f"Line {number} of the commit is not JSON.", line=number) from error
-        if not isinstance(record, dict):
-            raise InvalidInputError(f"Line {number} of the commit is not a JSON object.", line=number)
-        yield record
-
-
-def _content(value: dict[str, Any]) -> bytes:
-    content = value.get("content")
-    if not isinstance(content, str):
-        raise InvalidInputError(f"The file {value.get('path')!r} has no content.")
-    if value.get("encoding") != "base64":
-        return content.encode()
-    try:
-        return base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInputError(f"The content of {value.get('path')!r} is not base64.") from error
-
-
-def _large(value: dict[str, Any], incoming: _Incoming) -> commits.AddFile:
-    sha256 = str(value.get("oid"))
-    if not is_sha256(sha256):
-        raise InvalidInputError(f"The oid of {value.get('path')!r} is not a SHA-256.", oid=sha256)
-    size = value.get("size")
-    if size is not None and not isinstance(size, int):
-        raise InvalidInputError(f"The size of {value.get('path')!r} is not a number.", size=size)
-    incoming.lfs[sha256] = size
-    return commits.AddFile(_path(value), sha256, is_lfs=True)
-
-
-def _path(value: dict[str, Any]) -> str:
-    path = value.get("path")
-    if not isinstance(path, str):
-        raise InvalidInputError("An operation of the commit names no path.")
-    return path
-
-
-def _accept_large(repository: Repository, incoming: _Incoming, sender: Team) -> None:
-    """What came by chunks becomes a blob. Clients that skip `verify` are served too: what is staged is checked now.
-
-    What `sender` has not sent does not count, though the repository's team may hold it: naming a digest opens nothing.
-    """
-    is_own = sender.pk == repository.team_id
-    held = held_blobs(sender, incoming.lfs)
-    for sha256, size in incoming.lfs.items():
-        if sha256 in held or accept_registered(sender, sha256=sha256, size=size) is not None:
-            continue
-        if size is None or not is_own:
-            raise BlobMissingError(f"No file with the SHA-256 {sha256} was uploaded; upload it, then commit.")
-        accept_staged(repository, sha256=sha256, size=size)
-    if not is_own:
-        note_holder(repository.team, incoming.lfs)
 
 
 def _touches_card(operations: list[commits.Operation]) -> bool:

@@ -81,6 +81,7 @@ urlpatterns = [
     path(f"{_STORE}/v1/chunks/default-merkledb/<str:digest>", xet.chunk),
     path(f"{_STORE}/v1/chunks/default/<str:digest>", xet.chunk),
     path(f"{_STORE}/v1/telemetry", xet.telemetry),
+    path("v1/telemetry", xet.telemetry),
     path(f"{_STORE}/steelyard/known", chunks.known),
     path(f"{_STORE}/steelyard/chunks/<str:digest>", chunks.recipe),
     path(f"{_STORE}/steelyard/ranges/<str:digest>", chunks.ranges),

@@ -83,7 +83,7 @@ def token_address(request: HttpRequest, repository: Repository, right: Right, re
     return absolute(request, f"/api/{kind}/{repository.full_name}/xet-{right}-token/{revision}")
 
 
-def access_of(request: HttpRequest, right: Right, scope: str) -> Access:
+def access_of(request: HttpRequest, right: Right, scope: str | None) -> Access:
     scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
     return tokens.check(sent.strip() if scheme.lower() == "bearer" else "", right, scope)
 
@@ -249,8 +249,8 @@ def chunk(request: HttpRequest, scope: str, digest: str) -> HttpResponseBase:
 
 
 @hub_view("POST")
-def telemetry(request: HttpRequest, scope: str) -> HttpResponseBase:
-    """A client's account of a transfer; feeds the statistics."""
+def telemetry(request: HttpRequest, scope: str | None = None) -> HttpResponseBase:
+    """A client's account of a transfer; feeds the statistics. hf_xet sends it to the root, whatever the store is."""
     access = access_of(request, Right.READ, scope)
     try:
         # NaN and Infinity, which Python reads and JSON does not know, are dropped like anything else that is no value.

@@ -15,7 +15,8 @@ from steelyard_platform.repos.holds import ALWAYS, MOST_NAMED, NEVER, Doomed, Fo
 from steelyard_platform.repos.models import Repository
 
 # Where a spec names a version of a dataset, and of a model.
-_FIELDS = {RepositoryKind.DATASET: ("dataset",), RepositoryKind.MODEL: ("base", "model")}
+_FIELDS = {RepositoryKind.DATASET: ("dataset", "datasets"), RepositoryKind.MODEL: ("base", "model")}
+_LISTS = frozenset({"datasets"})
 _NOT_ENDED = [state for state in JobState if not state.is_final]
 
 
@@ -41,8 +42,15 @@ def _named(repository: Repository) -> list[tuple[Job, int]]:
     fields, prefix = _FIELDS[RepositoryKind(repository.kind)], f"{repository.full_name}@v"
     names = Q()
     for field in fields:
-        names |= Q(**{f"spec__{field}__startswith": prefix})
+        # A list is looked at as its JSON.
+        condition = ("icontains", f'"{prefix}') if field in _LISTS else ("startswith", prefix)
+        names |= Q((f"spec__{field}__{condition[0]}", condition[1]))
     jobs: QuerySet[Job] = asked_for().filter(names, state__in=_NOT_ENDED).select_related("team")
-    pinned = ((job, str(job.spec.get(field) or "")) for job in jobs.order_by("-created_at") for field in fields)
+    pinned = ((job, text) for job in jobs.order_by("-created_at") for field in fields for text in _texts(job, field))
     numbers = ((job, text.removeprefix(prefix)) for job, text in pinned if text.startswith(prefix))
     return [(job, int(number)) for job, number in numbers if number.isdecimal()]
+
+
+def _texts(job: Job, field: str) -> list[str]:
+    said = job.spec.get(field) or []
+    return [str(text) for text in said] if isinstance(said, list) else [str(said)]

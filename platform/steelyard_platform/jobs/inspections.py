@@ -18,7 +18,7 @@ from steelyard_platform.weights.inspection import files_to_inspect, inspection_o
 
 _WAITING_AT_MOST = 4
 _EXAMINED_AT_ONCE = 100
-ACTIVE = (JobState.QUEUED, JobState.RUNNING)
+ACTIVE = tuple(state for state in JobState if not state.is_final)
 
 
 def request_inspections() -> int:

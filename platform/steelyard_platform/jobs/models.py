@@ -7,8 +7,13 @@ from typing import ClassVar
 
 from django.db import models
 
-from steelyard_contracts.jobs import JobState
+from steelyard_contracts.jobs import AttemptEnd, JobState
 from steelyard_platform.accounts.models import Team, Token, User
+from steelyard_platform.jobs import series_tables  # noqa: F401 - Django looks for an app's tables here
+from steelyard_platform.jobs.search_models import Search
+from steelyard_platform.jobs.tracking_models import TrackedRun
+
+__all__ = ["Attempt", "Checkpoint", "Job", "LogLine", "Sample", "Search", "TrackedRun", "Worker"]
 
 
 class Job(models.Model):
@@ -23,43 +28,90 @@ class Job(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 
-    attempt = models.PositiveSmallIntegerField(default=0)
+    attempt = models.PositiveSmallIntegerField(default=0)  # the newest one's number; 0 before the first
+    failures = models.PositiveSmallIntegerField(default=0)  # attempts that count against the limit
+    not_before = models.DateTimeField(null=True)
     worker = models.CharField(max_length=200, blank=True)
     lease_expires_at = models.DateTimeField(null=True)
     token = models.ForeignKey(Token, on_delete=models.SET_NULL, null=True)  # the lease: whoever holds it may write
     rung_at = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
+    stop_requested_at = models.DateTimeField(null=True)
+    cloned_from = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="clones")
 
     progress = models.FloatField(default=0)
     message = models.CharField(max_length=500, blank=True)
     result = models.JSONField(default=dict)
     error = models.TextField(blank=True)
+    # What was expected of it when it was asked for: a `JobEstimate`, with the pictures that it will look at.
+    estimate = models.JSONField(default=dict)
     # The repository whose page lists the job: the one it writes to or measures.
     repository = models.UUIDField(db_index=True)
+    # What it needs of the machine that does it, and the queue that follows from it: `steelyard_contracts.workers`.
+    resources = models.JSONField(default=dict)
+    queue = models.CharField(max_length=80, default="compute")
+    # Of a trial: the search that asked for it, and its number there.
+    search = models.ForeignKey(Search, on_delete=models.SET_NULL, null=True, related_name="jobs")
+    trial = models.PositiveIntegerField(null=True)
 
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["state", "lease_expires_at"]),
             models.Index(fields=["team", "-created_at"]),
+            models.Index(fields=["state", "queue", "created_at"], name="jobs_job_queue_idx"),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {str(self.pk)[:8]}"
 
 
-class MetricPoint(models.Model):
-    """One value of one series. Written and read by `series`, in sets."""
+class Attempt(models.Model):
+    """One worker's try at a job, from its claim to its end."""
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="metric_points")
-    name = models.CharField(max_length=100)
-    step = models.BigIntegerField()
-    value = models.FloatField()
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveSmallIntegerField()
+    worker = models.CharField(max_length=200)
+    claim_key = models.UUIDField(null=True)  # tells a claim whose answer was lost from another worker's
+    token = models.ForeignKey(Token, on_delete=models.SET_NULL, null=True)
+    resumed_from = models.PositiveBigIntegerField(null=True)  # a checkpoint's step; none began anew
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    ending = models.CharField(max_length=10, choices=[(end, end) for end in AttemptEnd], blank=True)
+    why = models.TextField(blank=True)
 
     class Meta:
-        constraints: ClassVar = [models.UniqueConstraint(fields=["job", "name", "step"], name="metric_point_unique")]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["job", "number"], name="attempt_unique")]
 
     def __str__(self) -> str:
-        return f"{self.name}[{self.step}] = {self.value}"
+        return f"attempt {self.number} of {self.job}"
+
+
+class Worker(models.Model):
+    """A machine that does jobs, as it described itself. `steelyard_contracts.workers` says what fits it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # Whose jobs it takes, as its token says: without a team, those of every team.
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, null=True, related_name="workers")
+    token = models.ForeignKey(Token, on_delete=models.CASCADE, related_name="workers")
+    name = models.CharField(max_length=96)
+    host = models.CharField(max_length=200)
+    capabilities = models.JSONField()
+    load = models.JSONField(default=dict)
+    is_draining = models.BooleanField(default=False)
+    # The last job it claimed; whether it is still at it, the job's own state says.
+    job = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, related_name="+")
+    first_seen_at = models.DateTimeField(auto_now_add=True)
+    last_seen_at = models.DateTimeField()
+    stopped_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["team", "name"], name="worker_name_unique"),
+            models.UniqueConstraint(fields=["name"], condition=models.Q(team=None), name="worker_name_unique_for_all"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class LogLine(models.Model):
@@ -79,7 +131,7 @@ class Checkpoint(models.Model):
     """A saved training state. It counts once `is_complete`: uploaded, and its digest checked."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="checkpoints")
-    step = models.PositiveBigIntegerField()
+    step = models.PositiveBigIntegerField()  # the last one that it knows of, as the metrics count them
     size = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
     object_key = models.CharField(max_length=200, unique=True)
@@ -87,3 +139,21 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"checkpoint {self.step} of {self.job}"
+
+
+class Sample(models.Model):
+    """A picture that a job left at a step, such as what it predicts for an image of the validation split."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="samples")
+    name = models.CharField(max_length=100)
+    step = models.PositiveBigIntegerField()
+    size = models.PositiveIntegerField()
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    object_key = models.CharField(max_length=200, unique=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["job", "name", "step"], name="sample_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.name} at step {self.step}"

@@ -17,18 +17,23 @@ from steelyard_contracts.jobs import (
     InspectSpec,
     JobSpec,
     OptimiseSpec,
-    TrainSpec,
+    PredictSpec,
 )
 from steelyard_contracts.names import check_reference_name
 from steelyard_contracts.refs import RepositoryKind, parse_ref
+from steelyard_contracts.run_specs import RunSpec
+from steelyard_contracts.tasks import Task
+from steelyard_contracts.training import TrainSpec
 from steelyard_platform.accounts.permissions import OPERATOR, PLATFORM, Action, Actor, demand
 from steelyard_platform.accounts.services import team_named
-from steelyard_platform.datasets.services import VALIDATION, check_classification, summary_of
+from steelyard_platform.datasets.checks import check_for_task
+from steelyard_platform.datasets.services import existing_summary
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.queries import find_existing_version, find_repository
 from steelyard_platform.repos.revisions import Snapshot
 from steelyard_platform.repos.services import create_repository
 from steelyard_platform.repos.tree import entry_at
+from steelyard_platform.weights.architecture import onnx_version_of, task_of
 from steelyard_platform.weights.quarantine import check_download
 
 
@@ -45,17 +50,22 @@ def pin(spec: JobSpec, actor: Actor) -> Pinned:
     """Raises: the errors of looking things up as `actor`, and DatasetUnusableError."""
     match spec:
         case TrainSpec():
-            return _pin_train(spec, actor)
+            pinned = _pin_train(spec, actor)
         case EvaluateSpec():
-            return _pin_evaluate(spec, actor)
+            pinned = _pin_evaluate(spec, actor)
         case OptimiseSpec():
-            return _pin_optimise(spec, actor)
+            pinned = _pin_optimise(spec, actor)
         case InspectSpec():
-            return _pin_inspect(spec, actor)
+            pinned = _pin_inspect(spec, actor)
         case ConvertSpec():
-            return _pin_convert(spec, actor)
+            pinned = _pin_convert(spec, actor)
         case CompareSpec():
-            return _pin_compare(spec, actor)
+            pinned = _pin_compare(spec, actor)
+        case PredictSpec():
+            pinned = _pin_predict(spec, actor)
+        case RunSpec():
+            raise InvalidInputError("A run is no job for a worker: the program that trains reports to it.")
+    return pinned
 
 
 # What the platform asks for of its own accord.
@@ -76,14 +86,17 @@ def reader_for(spec: JobSpec) -> Actor:
     return Actor(name=PLATFORM.name, grants=frozenset(_reading(found)))
 
 
+def pin_run(spec: RunSpec, actor: Actor) -> RunSpec:
+    """Raises: the errors of looking up its datasets and its base as `actor`."""
+    datasets = [_pinned_text(_dataset(text, actor)) for text in dict.fromkeys(spec.datasets)]
+    base = _pinned_text(_model(spec.base, actor)) if spec.base else None
+    return spec.model_copy(update={"datasets": datasets, "base": base})
+
+
 def _pin_train(spec: TrainSpec, actor: Actor) -> Pinned:
-    if spec.freeze != "none" and spec.base is None:
-        raise InvalidInputError("Freezing a backbone needs a base to take it from; name one with 'base'.")
-    if spec.base is not None and spec.architecture is not None:
-        raise InvalidInputError("A base brings its own architecture; name one or the other.")
     check_reference_name(spec.branch, "branch")
     dataset = _dataset(spec.dataset, actor)
-    check_classification(summary_of(dataset), dataset.repository.full_name)
+    check_for_task(existing_summary(dataset), dataset.repository.full_name, spec.task)
     base = _model(spec.base, actor) if spec.base else None
     output = _output(spec.output, actor)
     pinned = spec.model_copy(
@@ -99,7 +112,9 @@ def _pin_train(spec: TrainSpec, actor: Actor) -> Pinned:
 
 def _pin_evaluate(spec: EvaluateSpec, actor: Actor) -> Pinned:
     dataset, model = _dataset(spec.dataset, actor), _model(spec.model, actor)
-    check_classification(summary_of(dataset), dataset.repository.full_name, needs=[VALIDATION])
+    summary = existing_summary(dataset)
+    task = task_of(model) or next(iter(summary.tasks), Task.CLASSIFICATION)
+    check_for_task(summary, dataset.repository.full_name, task, needs=[spec.split])
     home = find_repository(actor, RepositoryKind.MODEL, model.repository.full_name, Action.RUN_JOBS)
     pinned = spec.model_copy(update={"dataset": _pinned_text(dataset), "model": _pinned_text(model)})
     return Pinned(pinned, home, frozenset(_reading([dataset.repository, home])))
@@ -107,7 +122,7 @@ def _pin_evaluate(spec: EvaluateSpec, actor: Actor) -> Pinned:
 
 def _pin_optimise(spec: OptimiseSpec, actor: Actor) -> Pinned:
     dataset, model = _dataset(spec.dataset, actor), _model(spec.model, actor)
-    check_classification(summary_of(dataset), dataset.repository.full_name)
+    check_for_task(existing_summary(dataset), dataset.repository.full_name)
     home = find_repository(actor, RepositoryKind.MODEL, model.repository.full_name, Action.RUN_JOBS)
     pinned = spec.model_copy(update={"dataset": _pinned_text(dataset), "model": _pinned_text(model)})
     return Pinned(pinned, home, frozenset({*_reading([dataset.repository, home]), (home.pk, Action.WRITE)}))
@@ -123,11 +138,11 @@ def _pin_inspect(spec: InspectSpec, actor: Actor) -> Pinned:
 def _pin_convert(spec: ConvertSpec, actor: Actor) -> Pinned:
     model = _model(spec.model, actor)
     home = find_repository(actor, RepositoryKind.MODEL, model.repository.full_name, Action.RUN_JOBS)
-    check_download(Snapshot(home, model), actor)
     if spec.path is not None:
         entry_at(model, spec.path)
     pinned = spec.model_copy(update={"model": _pinned_text(model)})
-    return Pinned(pinned, home, frozenset({*_reading([home]), (home.pk, Action.WRITE)}))
+    # It is the way out of quarantine: what could be dangerous is done in its sandbox, and safetensors come of it.
+    return Pinned(pinned, home, frozenset({*_reading([home]), (home.pk, Action.INSPECT), (home.pk, Action.WRITE)}))
 
 
 def _pin_compare(spec: CompareSpec, actor: Actor) -> Pinned:
@@ -137,6 +152,21 @@ def _pin_compare(spec: CompareSpec, actor: Actor) -> Pinned:
     # Like an inspection, it looks into files that may be in quarantine, and hands on numbers alone.
     grants = {*_reading(both), *((repository.pk, Action.INSPECT) for repository in both)}
     return Pinned(pinned, left.repository, frozenset(grants))
+
+
+def _pin_predict(spec: PredictSpec, actor: Actor) -> Pinned:
+    """Whoever may read the files may ask what they say."""
+    model = _model(spec.model, actor)
+    check_download(Snapshot(model.repository, model), actor)
+    if task_of(model) is None:
+        raise InvalidInputError(
+            f"{_pinned_text(model)} has no config.json that names a classifier, a detector or a segmentation; "
+            "only those can be asked about pictures."
+        )
+    runs = onnx_version_of(model) or model
+    check_download(Snapshot(runs.repository, runs), actor)
+    pinned = spec.model_copy(update={"model": _pinned_text(model), "runs": _pinned_text(runs)})
+    return Pinned(pinned, model.repository, frozenset(_reading([model.repository])))
 
 
 def _dataset(text: str, actor: Actor) -> Version:

@@ -5,28 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from steelyard_contracts.errors import InvalidInputError, StaleParentError, TooLargeError
 from steelyard_contracts.refs import RepositoryKind
+from steelyard_contracts.weights import QuarantineState
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.permissions import Action, Actor, may
+from steelyard_platform.jobs.models import Job
+from steelyard_platform.jobs.run_facts import WITH_RUN
 from steelyard_platform.jobs.services import asked_for
 from steelyard_platform.pages.chips import chips_of
+from steelyard_platform.pages.datasets import dataset_content
 from steelyard_platform.pages.markdown import MOST_SHOWN, card_html
 from steelyard_platform.pages.rendering import page
-from steelyard_platform.pages.repositories import newest_of_each_place, repository_context, splits_of
+from steelyard_platform.pages.repositories import newest_of_each_place, repository_context
 from steelyard_platform.pages.snippets import TELLING, snippets
+from steelyard_platform.pages.weights import inside_of
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.card import card_text, parse_metadata, split_card
 from steelyard_platform.repos.card_editing import check_card, edit_card
 from steelyard_platform.repos.claims import claims_of
 from steelyard_platform.repos.models import Alias, Repository, Version
+from steelyard_platform.repos.paging import whole_number
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.weights.models import GateRule
+from steelyard_platform.weights.quarantine import quarantine_of
 from steelyard_platform.weights.services import visible_evaluations
 
 _FILES, _VERSIONS, _EVALUATIONS, _JOBS = 12, 5, 50, 5
@@ -46,15 +54,21 @@ def overview(request: HttpRequest, kind: str, namespace: str, name: str) -> Http
         "chips": chips_of(repository, actor),
         "aliases": list(Alias.objects.filter(repository=repository).select_related("version").order_by("name")),
         "gates": GateRule.objects.filter(repository=repository).order_by("pk"),
-        "jobs": asked_for().filter(repository=repository.pk).order_by("-created_at")[:_JOBS],
+        "jobs": _jobs(repository) if may(actor, Action.READ, repository.team.resource) else [],
         "newest": Version.objects.filter(repository=repository).order_by("-number")[:_VERSIONS],
-        "splits": splits_of(repository, version),
+        **dataset_content(repository, version),
         "address": _address(request),
         "may_edit": may(actor, Action.WRITE, repository.resource),
     }
     if version is not None:
         context |= _content(repository, version, actor, context["address"], context["aliases"])
     return render(request, "repository/card.html", context)
+
+
+def _jobs(repository: Repository) -> QuerySet[Job]:
+    """For members alone: what is public is the model, not who is at work on it."""
+    jobs: QuerySet[Job] = asked_for().filter(repository=repository.pk).select_related(*WITH_RUN)
+    return jobs.order_by("-created_at")[:_JOBS]
 
 
 def _card(repository: Repository, version: Version | None) -> dict[str, Any]:
@@ -77,7 +91,10 @@ def _content(
     telling = set(entries.filter(path__in=TELLING).values_list("path", flat=True))
     preferred = any(alias.name == _PREFERRED and alias.version_id == version.pk for alias in aliases)
     revision = _PREFERRED if preferred else version.label
+    inside, held = inside_of(version, actor), quarantine_of(version)
     return {
+        "inspection": inside,
+        "is_held": held.state is QuarantineState.QUARANTINED,
         "files": entries.order_by("path")[:_FILES],
         "evaluations": newest_of_each_place(evaluations),
         "snippets": snippets(repository, revision=revision, address=address, files=telling),
@@ -102,11 +119,11 @@ def edit(request: HttpRequest, kind: str, namespace: str, name: str) -> HttpResp
             repository=repository,
             text=context["text"],
             title=context["title"],
-            seen=_number(request.POST.get("seen", "")),
+            seen=whole_number(request.POST.get("seen", "")) or 0,
             actor=actor,
         )
     except (InvalidInputError, TooLargeError) as error:
-        kept = context | {"fault": str(error), "seen": _number(request.POST.get("seen", ""))}
+        kept = context | {"fault": str(error), "seen": whole_number(request.POST.get("seen", "")) or 0}
         return _editor(request, repository, version, kept, status=error.status)
     except StaleParentError as error:
         # Saving again now means: knowing what the other one wrote.
@@ -148,7 +165,3 @@ def _files(repository: Repository, version: Version | None) -> str:
 
 def _address(request: HttpRequest) -> str:
     return settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= len("2147483647") else 0

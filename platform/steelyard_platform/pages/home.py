@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, QueryDict
@@ -11,9 +12,11 @@ from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.models import Team
+from steelyard_platform.jobs.run_facts import WITH_RUN
 from steelyard_platform.jobs.services import asked_for
 from steelyard_platform.pages.rendering import page, signed_in
-from steelyard_platform.repos.queries import visible_repositories
+from steelyard_platform.repos.models import Repository
+from steelyard_platform.repos.queries import version_counts, visible_repositories
 from steelyard_platform.weights.search import count, find
 from steelyard_platform.weights.search_syntax import Sort, parse_search
 
@@ -37,9 +40,9 @@ def home(request: HttpRequest) -> HttpResponseBase:
     visible = visible_repositories(actor).order_by("-updated_at")
     teams = Team.objects.filter(pk__in=list(actor.roles)).order_by("name")
     context = {
-        "models": visible.filter(kind=RepositoryKind.MODEL)[:_SHOWN],
-        "datasets": visible.filter(kind=RepositoryKind.DATASET)[:_SHOWN],
-        "jobs": asked_for().filter(team__in=teams).select_related("team").order_by("-created_at")[:_SHOWN],
+        "models": _counted(visible.filter(kind=RepositoryKind.MODEL)[:_SHOWN]),
+        "datasets": _counted(visible.filter(kind=RepositoryKind.DATASET)[:_SHOWN]),
+        "jobs": asked_for().filter(team__in=teams).select_related(*WITH_RUN).order_by("-created_at")[:_SHOWN],
         "teams": teams,
     }
     return render(request, "home.html", context)
@@ -61,8 +64,17 @@ def listing(request: HttpRequest, kind: str) -> HttpResponseBase:
     except InvalidInputError as error:
         return render(request, "repositories.html", context | {"fault": str(error)}, status=error.status)
     number, more = count(actor, RepositoryKind(kind), search)
-    context |= {"hits": hits, "following": _continued(asked, following), "number": number, "is_more": more}
+    versions = version_counts(hit.repository for hit in hits)
+    found = [(hit, versions.get(hit.repository.pk, 0)) for hit in hits]
+    context |= {"hits": found, "following": _continued(asked, following), "number": number, "is_more": more}
     return render(request, "repositories.html", context)
+
+
+def _counted(repositories: Iterable[Repository]) -> list[tuple[Repository, int]]:
+    """Each with how many versions it has."""
+    found = list(repositories)
+    versions = version_counts(found)
+    return [(one, versions.get(one.pk, 0)) for one in found]
 
 
 def _sort(text: str) -> Sort:

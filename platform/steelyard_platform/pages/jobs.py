@@ -1,80 +1,77 @@
-"""Jobs: the list, and one job live. The page asks for its parts again; nothing is reloaded."""
+"""Jobs: the list, and one job. `live_job` has what its page asks for afterwards."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
+from steelyard_contracts.errors import InvalidInputError, NotFoundError
 from steelyard_contracts.jobs import JobState
 from steelyard_platform.accounts.authentication import page_actor
-from steelyard_platform.accounts.permissions import Action, may
-from steelyard_platform.jobs import series, services
-from steelyard_platform.jobs.models import Job, LogLine
-from steelyard_platform.pages.rendering import live_partial, page, signed_in
+from steelyard_platform.accounts.models import Team
+from steelyard_platform.jobs import services
+from steelyard_platform.jobs.finding import Wanted, find_jobs, headlines
+from steelyard_platform.jobs.models import Job
+from steelyard_platform.pages.job_view import actions_of, panels_of, samples_of, status_of
+from steelyard_platform.pages.rendering import page, signed_in
 from steelyard_platform.repos.models import Repository
 
 _PAGE = 50
-_LOG_LINES = 1000
 
 
 @page
 def listing(request: HttpRequest) -> HttpResponseBase:
+    """Newest first; what is asked for stays in the address."""
     signed_in(request)
-    rows = (
-        Job.objects.filter(team_id__in=list(page_actor(request).roles)).select_related("team").order_by("-created_at")
+    actor, asked = page_actor(request), request.GET
+    wanted = Wanted(
+        team=asked.get("team", ""), kind=asked.get("kind", ""), state=asked.get("state", ""), text=asked.get("text", "")
     )
-    if before := request.GET.get("before"):
-        rows = rows.filter(created_at__lt=before)
-    found = list(rows[: _PAGE + 1])
-    return render(request, "jobs/list.html", {"jobs": found[:_PAGE], "has_more": len(found) > _PAGE})
+    fault, found, following = "", list[Job](), None
+    try:
+        found, following = find_jobs(actor, wanted, cursor=asked.get("cursor"), limit=_PAGE)
+    except InvalidInputError as error:
+        fault = str(error)
+    older = asked.copy()
+    if following:
+        older["cursor"] = following
+    context = {
+        "rows": [(job, headline) for job, headline in zip(found, headlines(found), strict=True)],
+        "older": older.urlencode() if following else "",
+        "asked": wanted,
+        "fault": fault,
+        "teams": Team.objects.filter(pk__in=list(actor.roles)).order_by("name"),
+        "states": list(JobState),
+        "kinds": ["train", "run", "evaluate", "optimise", "convert"],
+    }
+    return render(request, "jobs/list.html", context)
 
 
 @page
 def detail(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
     actor = page_actor(request)
     job = services.find_job(job_id, actor)
-    context = _status(job) | {
-        "repository": Repository.objects.select_related("team").filter(pk=job.repository).first(),
-        "may_cancel": may(actor, Action.RUN_JOBS, job.team.resource),
-        "spec": {key: value for key, value in job.spec.items() if value not in (None, "", "none") and key != "kind"},
-    }
-    return render(request, "jobs/detail.html", context)
-
-
-@page
-def status(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
-    job = services.find_job(job_id, page_actor(request))
-    return live_partial(request, "jobs/status.html", _status(job), is_final=JobState(job.state).is_final)
-
-
-@page
-def series_json(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
-    """The chart's data, and whether more is to come."""
-    job = services.find_job(job_id, page_actor(request))
-    found = [{"name": one.name, "steps": one.steps, "values": one.values} for one in series.read_series(job.pk)]
-    return JsonResponse({"series": found, "final": JobState(job.state).is_final})
-
-
-@page
-def log_json(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
-    """Lines after the last one that the page has."""
-    job = services.find_job(job_id, page_actor(request))
-    after = request.GET.get("after", "0")
-    rows = LogLine.objects.filter(job=job, pk__gt=int(after) if after.isdigit() else 0).order_by("pk")[:_LOG_LINES]
-    lines = [{"id": row.pk, "text": row.text, "attempt": row.attempt} for row in rows]
-    return JsonResponse({"lines": lines, "final": JobState(job.state).is_final})
+    repository = Repository.objects.select_related("team").filter(pk=job.repository).first()
+    parts = status_of(job) | actions_of(job, actor) | panels_of(job)
+    return render(request, "jobs/detail.html", {**parts, "samples": samples_of(job), "repository": repository})
 
 
 @page
 @require_POST
-def cancel(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
+def act(request: HttpRequest, job_id: UUID, verb: str) -> HttpResponseBase:
+    """`cancel`, `stop` or `resume`, as the buttons say."""
     actor = page_actor(request)
-    services.cancel_job(job=services.find_job(job_id, actor), actor=actor)
+    job = services.find_job(job_id, actor)
+    match verb:
+        case "cancel":
+            services.cancel_job(job=job, actor=actor)
+        case "stop":
+            services.stop_job(job=job, actor=actor)
+        case "resume":
+            services.resume_job(job=job, actor=actor)
+        case _:
+            raise NotFoundError("There is no such page.")
     return HttpResponseRedirect(f"/jobs/{job_id}")
-
-
-def _status(job: Job) -> dict[str, object]:
-    return {"job": job, "last": series.last_values(job.pk), "is_final": JobState(job.state).is_final}

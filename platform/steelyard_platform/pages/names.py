@@ -14,7 +14,7 @@ from steelyard_platform.pages.rendering import page
 from steelyard_platform.pages.repositories import repository_context
 from steelyard_platform.repos import services
 from steelyard_platform.repos.models import Alias, AliasMove, Repository, Tag
-from steelyard_platform.repos.paging import page_of
+from steelyard_platform.repos.paging import page_of, whole_number
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.weights.models import GateRule
 from steelyard_platform.weights.services import add_gate, remove_gate
@@ -71,10 +71,9 @@ def change_gates(request: HttpRequest, kind: str, namespace: str, name: str, ver
             applies_to = request.POST.get("applies_to", "").strip() or GateRule.ANY
             add_gate(repository=repository, text=request.POST.get("rule", ""), applies_to=applies_to, actor=actor)
         case "remove":
-            gate = request.POST.get("gate", "")
-            if not gate.isdecimal():
-                raise NotFoundError(f"{repository.full_name} has no gate {gate}.")
-            remove_gate(repository=repository, gate=int(gate), actor=actor)
+            if (gate := whole_number(request.POST.get("gate", ""))) is None:
+                raise NotFoundError(f"{repository.full_name} has no such gate.")
+            remove_gate(repository=repository, gate=gate, actor=actor)
         case _:
             raise NotFoundError("There is no such page.")
     return HttpResponseRedirect(f"{repository.page}/names")

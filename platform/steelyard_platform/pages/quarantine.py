@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST
 
 from steelyard_contracts.jobs import ConvertSpec
 from steelyard_contracts.refs import Ref, RepositoryKind
-from steelyard_contracts.weights import InspectionView, QuarantineState
+from steelyard_contracts.weights import InspectionView, QuarantineState, Severity
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.jobs.services import request_job
@@ -50,12 +50,16 @@ def safety_context(version: Version, inside: InspectionView | None, actor: Actor
     """For a version's page: what is inside, whether it is kept back, and whether it can be written as safetensors."""
     held = quarantine.quarantine_of(version)
     is_pickled = inside is not None and any(model.format == "torch" for model in inside.models)
-    may_run = held.state is not QuarantineState.QUARANTINED and may(actor, Action.RUN_JOBS, version.repository.resource)
+    is_told = held.state is not QuarantineState.NONE  # of the dangers, where the quarantine is
+    findings = inside.findings if inside else []
+    may_run = may(actor, Action.RUN_JOBS, version.repository.resource)
     return {
         "inspection": inside,
+        "findings": [one for one in findings if not is_told or one.severity is not Severity.DANGER],
         "quarantine": held,
         "lifts": quarantine.history_of(version)[:_LIFTS] if held.dangers else [],
-        "may_convert": is_pickled and may_run,
+        "may_inspect": may_run,
+        "may_convert": is_pickled and may_run and held.state is not QuarantineState.QUARANTINED,
     }
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from steelyard_contracts.errors import AuthenticationError, NotFoundError, SteelyardError, UnavailableError
 from steelyard_platform.accounts.authentication import page_actor
@@ -39,7 +40,15 @@ def refuse(request: HttpRequest, error: SteelyardError) -> HttpResponse:
     anonymous = not request.user.is_authenticated
     if anonymous and isinstance(error, AuthenticationError | NotFoundError):
         return HttpResponseRedirect(f"/login?next={quote(request.get_full_path())}")
-    return render(request, "error.html", {"error": error, "status": error.status}, status=error.status)
+    context = {"error": error, "status": error.status, "came_from": _page_of_form(request)}
+    return render(request, "error.html", context, status=error.status)
+
+
+def _page_of_form(request: HttpRequest) -> str:
+    """Where the form stood that was refused, as the browser says, if that was on this host; else nothing."""
+    referer = request.headers.get("Referer", "")
+    is_ours = url_has_allowed_host_and_scheme(referer, {request.get_host()}, require_https=request.is_secure())
+    return referer if request.method == "POST" and is_ours else ""
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 - Django's signature

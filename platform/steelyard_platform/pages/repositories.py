@@ -10,21 +10,27 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from steelyard_contracts.errors import RevisionNotFoundError
+from steelyard_contracts.evaluation import Difference, differences_of
 from steelyard_contracts.refs import RepositoryKind
+from steelyard_contracts.tasks import Task
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.permissions import Action, Actor, may
-from steelyard_platform.datasets.services import summary_of
 from steelyard_platform.jobs.comparisons import other_version
 from steelyard_platform.jobs.models import Job
+from steelyard_platform.pages.datasets import dataset_content
 from steelyard_platform.pages.quarantine import safety_context
 from steelyard_platform.pages.rendering import page
 from steelyard_platform.pages.weights import compared_content, inside_of
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.models import Branch, Repository, Version
+from steelyard_platform.repos.paging import whole_number
 from steelyard_platform.repos.proposals import PREFIX
 from steelyard_platform.repos.queries import find_repository, is_allowed
 from steelyard_platform.repos.revisions import resolve
+from steelyard_platform.weights.architecture import task_of
+from steelyard_platform.weights.evaluations import paired, with_resamples
 from steelyard_platform.weights.models import Evaluation
+from steelyard_platform.weights.quarantine import quarantined_among
 from steelyard_platform.weights.services import promote_version, visible_evaluations, visible_lineage
 from steelyard_platform.weights.signing import known_signature
 
@@ -68,12 +74,12 @@ def files(
 def versions(request: HttpRequest, kind: str, namespace: str, name: str) -> HttpResponseBase:
     repository = _find(request, kind, namespace, name)
     rows = Version.objects.filter(repository=repository).select_related("branch").prefetch_related("aliases", "tags")
-    if (before := request.GET.get("before", "")).isdigit():
-        rows = rows.filter(number__lt=int(before))
+    if (before := whole_number(request.GET.get("before", ""))) is not None:
+        rows = rows.filter(number__lt=before)
     found = list(rows.order_by("-number")[: _PAGE + 1])
-    measures = _accuracies(found)
+    measures, held = _accuracies(found), quarantined_among(found[:_PAGE])
     context = repository_context(request, repository, "versions") | {
-        "versions": [(version, measures.get(version.pk)) for version in found[:_PAGE]],
+        "versions": [(version, measures.get(version.pk), version.pk in held) for version in found[:_PAGE]],
         "has_more": len(found) > _PAGE,
     }
     return render(request, "repository/versions.html", context)
@@ -96,13 +102,14 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
         "job": Job.objects.filter(pk=found.job).first() if found.job else None,
         "others": Version.objects.filter(repository=repository).exclude(pk=found.pk).order_by("-number")[:_PAGE],
         "files": tree.entries_at(found).order_by("path")[:12],
-        "splits": splits_of(repository, found),
+        **dataset_content(repository, found),
         "signature": known_signature(found),
         **safety_context(found, inside_of(found, actor), actor),
         "may_promote": may(actor, Action.WRITE, repository.resource),
         "may_delete": may(actor, Action.MANAGE, repository.resource),
         "may_override": may(actor, Action.MANAGE, repository.resource),
         "may_ask": repository.team_id in actor.roles,
+        "prediction_task": _prediction_task(found, actor),
     }
     return render(request, "repository/version.html", context)
 
@@ -155,15 +162,21 @@ def proposal(request: HttpRequest, kind: str, namespace: str, name: str, number:
     return HttpResponseRedirect(f"{repository.page}/versions/{proposed.label}")
 
 
+def _prediction_task(version: Version, actor: Actor) -> Task | None:
+    """What the panel for pictures is for; None where the page has none: for whoever may read the files of a network."""
+    if actor.is_anonymous or version.repository.kind != RepositoryKind.MODEL:
+        return None
+    return task_of(version) if is_allowed(actor, Action.READ, version.repository) else None
+
+
 @dataclass(frozen=True, slots=True)
 class ComparedMetric:
+    """A figure of two versions; `change` where both have it."""
+
     name: str
     left: float | None
     right: float | None
-
-    @property
-    def difference(self) -> float | None:
-        return self.right - self.left if self.left is not None and self.right is not None else None
+    change: Difference | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +188,14 @@ class ComparedTable:
 def compared(left: Version, right: Version, actor: Actor) -> list[ComparedTable]:
     """A table for each dataset and runtime that at least one of them was measured in."""
     ours, theirs = _by_place(left, actor), _by_place(right, actor)
-    return [
-        ComparedTable(
-            place,
-            [
-                ComparedMetric(metric, ours.get(place, {}).get(metric), theirs.get(place, {}).get(metric))
-                for metric in sorted({*ours.get(place, {}), *theirs.get(place, {})})
-            ],
-        )
-        for place in sorted({*ours, *theirs})
-    ]
+    return [ComparedTable(place, _figures(ours.get(place), theirs.get(place))) for place in sorted({*ours, *theirs})]
+
+
+def _figures(one: Evaluation | None, other: Evaluation | None) -> list[ComparedMetric]:
+    changes = {found.metric: found for found in differences_of(paired(one), paired(other))} if one and other else {}
+    left, right = (row.metrics if row else {} for row in (one, other))
+    names = sorted({*left, *right})
+    return [ComparedMetric(name, left.get(name), right.get(name), changes.get(name)) for name in names]
 
 
 def newest_of_each_place(rows: list[Evaluation]) -> list[Evaluation]:
@@ -195,12 +206,14 @@ def newest_of_each_place(rows: list[Evaluation]) -> list[Evaluation]:
     return list(found.values())
 
 
-def _by_place(version: Version, actor: Actor) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    for row in _evaluations(version, actor):  # newest first: the first of a place counts
-        place = f"{row.dataset.repository.full_name}@{row.dataset.label} · {row.runtime}"
-        found.setdefault(place, row.metrics)
-    return found
+def _by_place(version: Version, actor: Actor) -> dict[str, Evaluation]:
+    """The newest evaluation of each dataset version, split and runtime, with its resamples."""
+    rows = with_resamples(visible_evaluations(version, actor))[:_PAGE]
+    return {_place(row): row for row in newest_of_each_place(list(rows))}
+
+
+def _place(row: Evaluation) -> str:
+    return f"{row.dataset.repository.full_name}@{row.dataset.label} {row.split} · {row.runtime}"
 
 
 def _evaluations(version: Version, actor: Actor) -> list[Evaluation]:
@@ -211,24 +224,6 @@ def _accuracies(versions: list[Version]) -> dict[int, float]:
     """The newest recorded accuracy of each, in one query."""
     rows = Evaluation.objects.filter(version__in=versions).order_by("created_at").values_list("version_id", "metrics")
     return {version: metrics["accuracy"] for version, metrics in rows if "accuracy" in metrics}
-
-
-def splits_of(repository: Repository, version: Version | None) -> list[dict[str, Any]] | None:
-    """A dataset's images by split and label, with each label's share of the largest for the bars."""
-    if repository.kind != RepositoryKind.DATASET or version is None:
-        return None
-    splits = summary_of(version)
-    largest = max((count for labels in splits.values() for count in labels.values()), default=1)
-    return [
-        {
-            "name": split,
-            "total": sum(labels.values()),
-            "labels": [
-                {"name": label, "count": count, "share": 100 * count / largest} for label, count in labels.items()
-            ],
-        }
-        for split, labels in splits.items()
-    ]
 
 
 def _find(request: HttpRequest, kind: str, namespace: str, name: str) -> Repository:

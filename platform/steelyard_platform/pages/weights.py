@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
+from django.views.decorators.http import require_POST
 
 from steelyard_contracts.errors import NotFoundError
+from steelyard_contracts.jobs import InspectSpec
 from steelyard_contracts.refs import Ref, RepositoryKind
 from steelyard_contracts.weights import InspectionView
 from steelyard_platform.accounts.authentication import page_actor
-from steelyard_platform.accounts.permissions import Action, Actor
+from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.jobs.comparisons import comparison
 from steelyard_platform.jobs.inspections import inspection
-from steelyard_platform.pages.rendering import page
+from steelyard_platform.jobs.services import request_job
+from steelyard_platform.pages.rendering import page, signed_in
 from steelyard_platform.repos.differences import side_by_side
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.queries import find_existing_version, is_allowed
@@ -30,7 +33,8 @@ def tensors(request: HttpRequest, kind: str, namespace: str, name: str, revision
     """A module's modules and tensors: `?module=encoder.layer`, `?model=` for another model than the main one."""
     if kind != RepositoryKind.MODEL:
         raise NotFoundError("A dataset has no tensors.")
-    version = find_existing_version(page_actor(request), Ref(RepositoryKind.MODEL, namespace, name, revision))
+    actor = page_actor(request)
+    version = find_existing_version(actor, Ref(RepositoryKind.MODEL, namespace, name, revision))
     model, module, after = (request.GET.get(key, "") for key in ("model", "module", "after"))
     branch = branch_of(version, model=model, module=module)
     context = {
@@ -39,6 +43,7 @@ def tensors(request: HttpRequest, kind: str, namespace: str, name: str, revision
         "tab": "versions",
         "version": version,
         "inspection": inspection(version, modules=False),
+        "may_inspect": may(actor, Action.RUN_JOBS, version.repository.resource),
         "branch": branch,
         "model": model,
     }
@@ -56,6 +61,18 @@ def tensors(request: HttpRequest, kind: str, namespace: str, name: str, revision
             "following": following,
         }
     return render(request, "repository/tensors.html", context)
+
+
+@page
+@require_POST
+def inspect(request: HttpRequest, kind: str, namespace: str, name: str, revision: str) -> HttpResponseBase:
+    """Asks for an inspection of what nobody has read, or with `again` of everything; leads to its job."""
+    signed_in(request)
+    actor = page_actor(request)
+    version = find_existing_version(actor, Ref(RepositoryKind(kind), namespace, name, revision))
+    spec = InspectSpec(model=f"{version.repository.full_name}@{version.label}", again="again" in request.POST)
+    job = request_job(spec=spec, actor=actor)
+    return HttpResponseRedirect(f"/jobs/{job.pk}")
 
 
 def inside_of(version: Version, actor: Actor) -> InspectionView | None:

@@ -22,7 +22,7 @@ from steelyard_platform.repos.models import Blob, BlobHolder, Repository, WholeF
 from steelyard_platform.storage.batches import SIZE, batches, lock
 from steelyard_platform.storage.garbage import doom, spare
 from steelyard_platform.storage.models import XetFile
-from steelyard_platform.storage.objects import CHUNK, ObjectExistsError, ObjectMissingError
+from steelyard_platform.storage.objects import CHUNK, ObjectExistsError, ObjectInfo, ObjectMissingError
 from steelyard_platform.storage.services import object_store
 from steelyard_platform.storage.xet.reconstruction import read_file
 from steelyard_platform.storage.xet.uploads import registered_file
@@ -173,12 +173,12 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
     held = held_blobs(repository.team, [sha256]).get(sha256)
     if held is not None:
         return held
-    store, key, target = object_store(), staging_key(repository, sha256), f"{WHOLE_FILES}{sha256[:2]}/{sha256}"
+    store, key = object_store(), staging_key(repository, sha256)
     try:
         info = store.stat(key)
         for _ in checked(store.read(key), sha256=sha256, size=size, what="The uploaded file"):
             pass
-        store.copy(key, target, if_etag=info.etag)
+        return keep_staged(repository.team, info, sha256=sha256)
     except ObjectMissingError as error:
         # Another request for the same upload may have taken it a moment ago.
         held = held_blobs(repository.team, [sha256]).get(sha256)
@@ -188,15 +188,24 @@ def accept_staged(repository: Repository, *, sha256: str, size: int) -> Blob:
     except DigestMismatchError:
         store.delete(key)
         raise
+
+
+def keep_staged(team: Team, staged: ObjectInfo, *, sha256: str) -> Blob:
+    """Makes what is staged a blob that `team` holds; whoever calls has computed its digest from what is there.
+
+    Raises: ObjectMissingError, or ObjectExistsError when it was overwritten meanwhile.
+    """
+    store, target = object_store(), f"{WHOLE_FILES}{sha256[:2]}/{sha256}"
+    store.copy(staged.key, target, if_etag=staged.etag)
     with transaction.atomic():
-        blob, is_here = _blob_at(sha256, size, object_key=target)
+        blob, is_here = _blob_at(sha256, staged.size, object_key=target)
         if is_here:
             spare(target)
             WholeFile.objects.get_or_create(blob=blob)
         elif blob.object_key != target:
-            doom([(target, size)])  # it is stored by chunks already
-        note_holder(repository.team, [sha256])
-    store.delete(key)  # only now: whatever fails before finds it again, and nobody has to send it twice
+            doom([(target, staged.size)])  # it is stored by chunks already
+        note_holder(team, [sha256])
+    store.delete(staged.key)  # only now: whatever fails before finds it again, and nobody has to send it twice
     return blob
 
 

@@ -21,6 +21,7 @@ from django.utils import timezone
 from steelyard_contracts.digests import record_id
 from steelyard_contracts.errors import (
     BlobMissingError,
+    ConflictError,
     EntryNotFoundError,
     InvalidInputError,
     LeaseLostError,
@@ -30,7 +31,7 @@ from steelyard_contracts.errors import (
 from steelyard_contracts.names import check_file_path
 from steelyard_contracts.refs import DEFAULT_REVISION
 from steelyard_platform.accounts import audit
-from steelyard_platform.accounts.models import Token
+from steelyard_platform.accounts.models import TokenGrant
 from steelyard_platform.accounts.permissions import Actor, Scope
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.blobs import held_blobs, keep_blobs
@@ -130,6 +131,21 @@ class Message:
     body: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What an import says of a version that was made elsewhere: see `handover`. None: as for any commit.
+
+    `follows`: the number of the version that the changes are changes to; nought on an empty branch.
+    """
+
+    author: str
+    at: datetime
+    follows: int
+    number: int | None = None
+    commit_id: str | None = None
+    lineage_follows: bool = False
+
+
 def commit(
     *,
     repository: Repository,
@@ -139,6 +155,8 @@ def commit(
     actor: Actor,
     parent: str | None = None,
     seen: int | None = None,
+    even_unchanged: bool = False,
+    past: Past | None = None,
 ) -> Version | None:
     """Makes the version and returns it; the head as it was, when nothing changes.
 
@@ -150,9 +168,12 @@ def commit(
         actor: the author. The caller has checked the right to write.
         parent: the commit id the author believes to be the head, when they said so.
         seen: the head's number when the author's request began (0: an empty branch); newer changes can conflict.
+        even_unchanged: whether a version is made when nothing changes, too.
+        past: of a version that an import brings; its author and date are not the actor's.
 
     Raises:
         InvalidPathError, EntryNotFoundError, BlobMissingError, StaleParentError, RevisionNotFoundError.
+        ConflictError: an imported number is not free.
     """
     check_operations(operations)
     with transaction.atomic():
@@ -161,27 +182,46 @@ def commit(
         branch = _branch_for_commit(locked, branch_name)
         tip = tip_of(branch)
         _check_parent(locked, tip, parent)
+        if past is not None:
+            _check_past(locked, tip, past)
         live = _live_at(branch, operations)
         changes = plan(operations, live)
         _check_shape(branch, tip, changes)
         if seen is not None and tip is not None:
             _check_not_overtaken(branch, seen, changes)
-        if not changes:
+        if not changes and not even_unchanged:
             return tip
         blobs = _blobs_for(locked, changes)
-        version = _new_version(locked, branch, tip, changes, blobs, message, actor)
+        version = _new_version(locked, branch, tip, changes, blobs, message, actor, past)
         _write_entries(branch, version.number, changes, blobs)
-        audit.record(actor, "commit", locked.full_name, version=version.label, branch=branch.name, paths=len(changes))
+        _record(actor, version, paths=len(changes), past=past)
         ref = branch.name if branch.name.startswith("refs/") else f"refs/heads/{branch.name}"
         moved = UpdatedRef(ref, tip.commit_id if tip else None, version.commit_id)
         announce(locked, Event("update", "repo.content", refs=[moved]))
-        tell_after_commit(version, before=tip, paths=[change.path for change in changes], actor=actor)
+        tell_after_commit(
+            version,
+            before=tip,
+            paths=[change.path for change in changes],
+            actor=actor,
+            lineage_follows=past is not None and past.lineage_follows,
+        )
     return version
 
 
-def tell_after_commit(version: Version, *, before: Version | None, paths: list[str], actor: Actor) -> None:
+def _record(actor: Actor, version: Version, *, paths: int, past: Past | None) -> None:
+    detail = {"version": version.label, "branch": version.branch.name, "paths": paths}
+    if past is None:
+        audit.record(actor, "commit", version.repository.full_name, **detail)
+    else:
+        said = {"author": past.author, "made_at": past.at.isoformat()}
+        audit.record(actor, "import version", version.repository.full_name, **detail, **said)
+
+
+def tell_after_commit(
+    version: Version, *, before: Version | None, paths: list[str], actor: Actor, lineage_follows: bool = False
+) -> None:
     """Those above hear of the version once its transaction has ended well."""
-    what = {"version": version, "before": before, "paths": paths, "actor": actor}
+    what = {"version": version, "before": before, "paths": paths, "actor": actor, "lineage_follows": lineage_follows}
     transaction.on_commit(lambda: committed.send_robust(Version, **what))
 
 
@@ -218,9 +258,24 @@ def _check_parent(repository: Repository, tip: Version | None, parent: str | Non
         )
 
 
+def _check_past(repository: Repository, tip: Version | None, past: Past) -> None:
+    """Numbers only rise, and changes are changes to something. Raises: ConflictError, StaleParentError."""
+    if past.number is not None and past.number <= repository.last_number:
+        raise ConflictError(
+            f"{repository.full_name} has counted its versions up to v{repository.last_number}; v{past.number} cannot "
+            "be imported there any more. Import into another repository.",
+            last=repository.last_number,
+        )
+    number = tip.number if tip else 0
+    if number != past.follows:
+        raise StaleParentError(
+            f"{repository.full_name} ends with v{number} there, not with v{past.follows}; look again, then go on."
+        )
+
+
 def _check_still_allowed(actor: Actor) -> None:
     """A job's lease may have ended while its commit was on the way; the next attempt must not find it doubled."""
-    if actor.scope is Scope.JOB and Token.objects.filter(pk=actor.token_id).exclude(revoked_at=None).exists():
+    if actor.scope is Scope.JOB and not TokenGrant.objects.filter(token_id=actor.token_id).exists():
         raise LeaseLostError("The job's lease has ended; this commit was not made.")
 
 
@@ -308,20 +363,26 @@ def _new_version(
     blobs: Mapping[str, Blob],
     message: Message,
     actor: Actor,
+    past: Past | None = None,
 ) -> Version:
-    now, number = timezone.now(), repository.last_number + 1
+    now = timezone.now()
+    number = past.number if past and past.number else repository.last_number + 1
+    author, at = (past.author, past.at) if past else (actor.name, now)
     files, size = _totals(tip, changes, blobs)
+    commit_id = past.commit_id if past else None
+    if commit_id is None or Version.objects.filter(commit_id=commit_id).exists():
+        commit_id = _commit_id(repository, branch, tip, number, changes, message, author, at)
     version = Version.objects.create(
         repository=repository,
         branch=branch,
         number=number,
-        commit_id=_commit_id(repository, branch, tip, number, changes, message, actor, now),
+        commit_id=commit_id,
         parent=tip,
-        author_id=actor.user_id or None,
-        author_name=actor.name,
+        author_id=None if past else actor.user_id or None,
+        author_name=author,
         title=message.title[:MAX_TITLE] or "Commit",
         message=message.body,
-        created_at=now,
+        created_at=at,
         job=actor.subject_id("job"),
         file_count=files,
         total_size=size,
@@ -363,8 +424,8 @@ def _commit_id(
     number: int,
     changes: list[Change],
     message: Message,
-    actor: Actor,
-    now: datetime,
+    author: str,
+    at: datetime,
 ) -> str:
     """Names the version by its content and its history: parent, changes, author, words and moment."""
     return record_id(
@@ -374,9 +435,9 @@ def _commit_id(
             "number": number,
             "parent": tip.commit_id if tip else None,
             "changes": [[change.path, change.add.sha256 if change.add else None] for change in changes],
-            "author": actor.name,
+            "author": author,
             "message": [message.title, message.body],
-            "at": now.isoformat(),
+            "at": at.isoformat(),
         }
     )
 

@@ -16,6 +16,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -37,6 +38,33 @@ _log = logging.getLogger(__name__)
 Post = Callable[[str, bytes, dict[str, str]], int]
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What is posted. Without a body, nothing is: the webhook did not ask for this event."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+# A face whose webhooks are told in other words than the Hub's; None for one that is not of that face.
+Translator = Callable[[WebhookDelivery], Letter | None]
+_translators: list[Translator] = []
+
+
+def translate(translator: Translator) -> None:
+    """Called when the app starts whose clients' webhooks expect other words."""
+    if translator not in _translators:
+        _translators.append(translator)
+
+
+def _letter(delivery: WebhookDelivery) -> Letter:
+    for translator in _translators:
+        if (found := translator(delivery)) is not None:
+            return found
+    secret = unsealed(delivery.webhook)
+    return Letter(json.dumps(delivery.payload).encode(), {SECRET_HEADER: secret} if secret else {})
+
+
 def deliver_due(post: Post | None = None) -> int:
     """Sends each that is due, once. Returns how many were taken. Safe to run in several processes at once."""
     due = WebhookDelivery.objects.filter(due_at__lte=timezone.now()).order_by("due_at")
@@ -53,10 +81,12 @@ def _deliver(pk: int, post: Post) -> bool:
     if webhook.is_disabled or not webhook.user.is_active:
         delivery.delete()
         return False
-    secret = unsealed(webhook)
-    headers = {"Content-Type": "application/json", **({SECRET_HEADER: secret} if secret else {})}
+    letter = _letter(delivery)
+    if not letter.body:
+        delivery.delete()
+        return False
     try:
-        status = post(webhook.url, json.dumps(delivery.payload).encode(), headers)
+        status = post(webhook.url, letter.body, {"Content-Type": "application/json", **letter.headers})
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's own ranges
             raise UnavailableError(f"answered {status}")
     except (SteelyardError, OSError, ValueError, http.client.HTTPException) as error:

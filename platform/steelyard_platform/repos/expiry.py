@@ -3,7 +3,8 @@
     keep the last 10, older than 30 days     the newest ten of each branch stay, and whatever is younger
 
 Whatever anything refers to stays too (`holds`): an alias, a tag, a branch, a release, a device, a gate, a job, what was
-made from it. A variant has no place of its own in the count: it stays and goes with the version it was made from.
+made from it. So does what somebody took back from the trash. A variant has no place of its own in the count: it stays
+and goes with the version it was made from.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def expirable(repository: Repository, wanted: Wanted) -> QuerySet[Version]:
     under_variants = Branch.objects.filter(
         repository=repository, base__branch__base=OuterRef("pk"), base__branch__sees_base=False
     )
-    free = Version.objects.filter(~held, pk__in=older.values("pk"), created_at__lt=before)
+    free = Version.objects.filter(~held, pk__in=older.values("pk"), created_at__lt=before, restored_at=None)
     return free.filter(~Exists(variants.filter(held)), ~Exists(under_variants))
 
 

@@ -1,6 +1,7 @@
 """Garbage collection: what no version of any repository holds is freed, once it has been so for a while.
 
     collect_garbage(grace, dry_run=True)    says what would go
+    keep_blobs_of(RunFile)                  an app above holds files outside of versions
 
 Deleting a branch or a repository touches its blobs (`touch_blobs_of`), and so does every upload that builds on what is
 there; nothing that was touched within the grace period goes.
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet, Sum
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from steelyard_platform.repos.blobs import PACKS, WHOLE_FILES
@@ -63,6 +64,8 @@ def _known_objects(keys: Iterable[str]) -> set[str]:
     return set(Blob.objects.filter(object_key__in=list(keys)).values_list("object_key", flat=True))
 
 
+# What keeps a blob: entries of versions, and what the layers above hold outside of versions.
+_KEEPERS: list[type[Model]] = [Entry]
 # Where objects lie that have rows, and who knows them.
 _ROWS: Mapping[str, garbage.Known] = {
     WHOLE_FILES: _known_objects,
@@ -71,8 +74,22 @@ _ROWS: Mapping[str, garbage.Known] = {
 }
 
 
+def keep_blobs_of(model: type[Model]) -> None:
+    """Rows of the model, which refers to a `blob`, keep it as entries do. Called when the app starts that knows it."""
+    if model not in _KEEPERS:
+        _KEEPERS.append(model)
+
+
+def _is_kept() -> Q:
+    """Whether a row keeps the blob that a query looks at."""
+    condition = Q()
+    for model in _KEEPERS:
+        condition |= Q(Exists(model._default_manager.filter(blob=OuterRef("pk"))))  # noqa: SLF001 - Django documents it
+    return condition
+
+
 def _unreferenced(before: datetime) -> QuerySet[Blob]:
-    return Blob.objects.filter(~Exists(Entry.objects.filter(blob=OuterRef("pk"))), touched_at__lt=before)
+    return Blob.objects.filter(~_is_kept(), touched_at__lt=before)
 
 
 def _unneeded_files(before: datetime, dying: QuerySet[Blob]) -> QuerySet[XetFile]:
@@ -84,6 +101,8 @@ def freed_by(entries: QuerySet[Entry]) -> int:
     """Bytes that only these entries need: what goes from the store in the end when they do. A few queries in all."""
     others = Entry.objects.filter(blob=OuterRef("pk")).exclude(pk__in=entries.order_by().values("pk"))
     dying = Blob.objects.filter(~Exists(others), pk__in=entries.exclude(blob=None).order_by().values("blob"))
+    for model in _KEEPERS[1:]:
+        dying = dying.exclude(Exists(model._default_manager.filter(blob=OuterRef("pk"))))  # noqa: SLF001 - as above
     xorbs = garbage.xorbs_only_in(XetFile.objects.filter(blobs__in=dying))
     parts = (_lone_slices(dying), xorbs)
     return sum(part.aggregate(total=Sum("size"))["total"] or 0 for part in parts)
@@ -146,7 +165,8 @@ def _drop_uploads(before: datetime, freed: Freed) -> None:
 @transaction.atomic
 def _drop_blobs(digests: list[str], before: datetime) -> int:
     locked = Blob.objects.select_for_update().filter(pk__in=digests, touched_at__lt=before).order_by("pk")
-    free = [blob for blob in locked if not blob.entries.exists()]
+    kept = set(Blob.objects.filter(_is_kept(), pk__in=digests).values_list("pk", flat=True))
+    free = [blob for blob in locked if blob.pk not in kept]
     Blob.objects.filter(pk__in=[blob.pk for blob in free]).delete()
     sizes: dict[str, int] = {}
     for blob in free:

@@ -119,6 +119,7 @@ class SearchDocument(models.Model):
     library = models.CharField(max_length=100, blank=True)
     size = models.PositiveBigIntegerField(default=0)  # of the newest version of main
     downloads = models.PositiveBigIntegerField(default=0)
+    edition = models.PositiveSmallIntegerField(default=0, db_index=True)  # of the code that wrote it: see `search`
 
     class Meta:
         indexes: ClassVar = [
@@ -205,6 +206,8 @@ class Version(models.Model):
     total_size = models.PositiveBigIntegerField(default=0)
     # Whether those who look into new versions have seen this one; what a process lost is found again by it.
     is_examined = models.BooleanField(default=False)
+    # When somebody last took it back from the trash: no rule puts it there again.
+    restored_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["repository", "number"], name="version_number_unique")]

@@ -17,10 +17,16 @@ Row = TypeVar("Row", bound=Model)
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+_MOST_DIGITS = 18  # of a whole number in a database
 
 
 def moment_or_number(text: str) -> datetime | int:
     return int(text) if text.isdigit() else datetime.fromisoformat(text)
+
+
+def whole_number(text: str) -> int | None:
+    """What somebody may mean by a row's number; None for anything that no row can have."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def page_of(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from uuid import UUID
 
-from django.db.models import Q, QuerySet, Value
+from django.db.models import Count, Q, QuerySet, Value
 from django.db.models.functions import Concat
 
 from steelyard_contracts.errors import GatedError, RepositoryNotFoundError, RevisionNotFoundError
@@ -86,3 +88,9 @@ def find_existing_version(actor: Actor, ref: Ref, action: Action = Action.READ) 
 def search(repositories: QuerySet[Repository], text: str) -> QuerySet[Repository]:
     """Those whose `namespace/name` holds the text."""
     return repositories.annotate(full=Concat("team__name", Value("/"), "name")).filter(full__icontains=text)
+
+
+def version_counts(repositories: Iterable[Repository]) -> dict[UUID, int]:
+    """How many versions each has, without those in the trash. One query; whoever has none is left out."""
+    rows = Version.objects.filter(repository__in=[one.pk for one in repositories]).order_by()
+    return dict(rows.values_list("repository").annotate(Count("pk")))

@@ -113,7 +113,7 @@ def _restore_branch(item: TrashItem, branch: Branch, name: str | None) -> str:
         )
     branch.repository, branch.name, branch.base = repository, name, item.base
     branch.save(update_fields=["repository", "name", "base"])
-    Version.objects.filter(branch=branch).update(repository=repository)
+    Version.objects.filter(branch=branch).update(repository=repository, restored_at=timezone.now())
     announce_ref(repository, ref_of(name), after=tip_of(branch))
     versions_moved.send(Repository, repository=repository)
     return f"{repository.full_name}@{name}"
@@ -130,7 +130,8 @@ def _restore_version(item: TrashItem, version: Version) -> str:
     parent = preceding_on(branch, version.number) or version.parent
     if parent is not None and parent.repository_id != repository.pk:
         parent = None  # it is in the trash, too
-    Version.objects.filter(pk=version.pk).update(repository=repository, branch=branch, parent=parent)
+    changes = {"repository": repository, "branch": branch, "parent": parent, "restored_at": timezone.now()}
+    Version.objects.filter(pk=version.pk).update(**changes)
     following = following_on(branch, version.number)
     if following is None:
         note_head(repository, branch, before=before, after=version)

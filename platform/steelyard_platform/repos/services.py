@@ -27,7 +27,7 @@ from steelyard_platform.repos.grafting import following_on, preceding_on
 from steelyard_platform.repos.holds import refuse_if_held
 from steelyard_platform.repos.locking import lock_repository, lock_version
 from steelyard_platform.repos.models import Alias, AliasMove, Branch, FormerName, Repository, Tag, Version
-from steelyard_platform.repos.revisions import ALIAS_PREFIX, Snapshot, find_branch, tip_of
+from steelyard_platform.repos.revisions import ALIAS_PREFIX, Snapshot, find_branch, resolve, tip_of
 from steelyard_platform.repos.search import note_size, rename_document, write_document
 from steelyard_platform.repos.signals import versions_moved
 from steelyard_platform.repos.trash import keep_branch, keep_repository, keep_version
@@ -181,7 +181,12 @@ def note_head(repository: Repository, branch: Branch, *, before: Version | None,
     if branch.name == DEFAULT_REVISION:
         note_size(repository, after.total_size if after else 0)
         # Reading the card is not for a transaction: it lies in the object store.
-        transaction.on_commit(partial(refresh_card, repository, after), robust=True)
+        transaction.on_commit(partial(_read_card_of_main, repository), robust=True)
+
+
+def _read_card_of_main(repository: Repository) -> None:
+    """Looks its newest version up anew: the one that was moved still says where it lay before."""
+    refresh_card(repository, resolve(repository).version)
 
 
 @transaction.atomic

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.dispatch import Signal
 
 # Sent when the transaction of a commit has ended well, so that a receiver may read files and be slow: `version`,
-# with its repository; `before`, the version it followed, or None; `paths`, those that changed; `actor`, its author.
+# with its repository; `before`, the version it followed, or None; `paths`, those that changed; `actor`, its author;
+# `lineage_follows`, whether an import is about to say what the version was made from.
 # A receiver that fails is logged: the commit is made.
 committed = Signal()
 

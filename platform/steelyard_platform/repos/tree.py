@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,56 @@ def rare_entries_at(version: Version, condition: Q) -> QuerySet[Entry]:
     rare = Entry.objects.annotate(on=F("branch_id") + 0).filter(condition, somewhere)
     paths = list(rare.values_list("path", flat=True)[:_RARE])
     return entries_of(layers).filter(condition, path__in=paths) if paths else Entry.objects.none()
+
+
+def rare_contents_among(versions: Sequence[Version], condition: Q) -> dict[int, set[str]]:
+    """The contents that meet a condition which few entries do, by the version that holds them: for lists.
+
+    Costs a query for each step of side branches, and one while nothing meets the condition.
+    """
+    layers = _layers_among(versions)
+    everywhere = [layer for found in layers.values() for layer in found]
+    if not everywhere:
+        return {}
+    branches, numbers = {layer.branch_id for layer in everywhere}, [layer.number for layer in everywhere]
+    met_then = Q(added_in__lte=max(numbers)) & (Q(removed_in=None) | Q(removed_in__gt=min(numbers)))
+    rare = Entry.objects.annotate(on=F("branch_id") + 0).filter(condition, met_then, on__in=branches)[:_RARE]
+    wanted = {entry.pk: entry.path for entry in rare}
+    if not wanted:
+        return {}
+    on: defaultdict[int, list[Entry]] = defaultdict(list)
+    for entry in Entry.objects.filter(met_then, branch__in=branches, path__in=set(wanted.values())):
+        on[entry.branch_id].append(entry)
+    held = {key: _held(found, on, wanted.keys()) for key, found in layers.items()}
+    return {key: contents for key, contents in held.items() if contents}
+
+
+def _layers_among(versions: Sequence[Version]) -> dict[int, list[Layer]]:
+    """`layers_of` each, by a query for each step of side branches."""
+    layers = {version.pk: [Layer(version.branch_id, version.number)] for version in versions}
+    below = {version.pk: version.branch for version in versions}
+    while below := {key: branch for key, branch in below.items() if branch.base_id and branch.sees_base}:
+        bases = Version.objects.select_related("branch").in_bulk({branch.base_id for branch in below.values()})
+        for key, branch in below.items():
+            assert branch.base_id is not None  # noqa: S101 - see the condition above
+            base = bases[branch.base_id]
+            layers[key].append(Layer(base.branch_id, base.number))
+            below[key] = base.branch
+    return layers
+
+
+def _held(layers: list[Layer], on: Mapping[int, list[Entry]], wanted: Collection[int]) -> set[str]:
+    """What a version holds of the wanted entries: nearer layers hide the same paths of those behind them."""
+    found, hidden = set[str](), set[str]()
+    for layer in layers:
+        alive = [entry for entry in on[layer.branch_id] if _is_alive(entry, layer)]
+        found |= {str(entry.blob_id) for entry in alive if entry.pk in wanted and entry.path not in hidden}
+        hidden |= {entry.path for entry in alive}
+    return found
+
+
+def _is_alive(entry: Entry, layer: Layer) -> bool:
+    return entry.added_in <= layer.number and (entry.removed_in is None or entry.removed_in > layer.number)
 
 
 def entry_at(version: Version | None, path: str) -> Entry:

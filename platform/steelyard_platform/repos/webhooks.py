@@ -93,7 +93,7 @@ class Event:
 
 def announce(repository: Repository, event: Event) -> None:
     """One query where nobody watches, two more where somebody does."""
-    webhooks = [hook for hook in _watching(repository, event) if event.domain in hook.domains]
+    webhooks = [hook for hook in watching(repository, event) if event.domain in hook.domains]
     if webhooks:
         payload = _payload(repository, event)
         WebhookDelivery.objects.bulk_create(
@@ -113,7 +113,8 @@ def ref_of(branch_name: str) -> str:
     return branch_name if branch_name.startswith("refs/") else f"refs/heads/{branch_name}"
 
 
-def _watching(repository: Repository, event: Event) -> QuerySet[Webhook]:
+def watching(repository: Repository, event: Event) -> QuerySet[Webhook]:
+    """Those that are told what happens to it, whatever they want to hear of."""
     names = {repository.full_name.lower(), event.moved_from.lower()}
     about = Q(kind__in=("user", "org"), lower=repository.team.name.lower())
     about |= Q(kind=repository.kind, lower__in=names)

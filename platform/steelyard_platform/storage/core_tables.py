@@ -76,6 +76,48 @@ def fetch_all(statement: Executable) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
+def execute(statement: Executable) -> None:
+    sql, parameters = _compile(statement)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+
+
+def insert_many(
+    model: type[models.Model],
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    *,
+    replace: Sequence[str] = (),
+) -> None:
+    """Many rows, in the order of `columns`; one that is there under the key `replace` is replaced."""
+    if not rows:
+        return
+    if connection.vendor == "postgresql":
+        statement = insert_into(model).from_select(list(columns), _unnested(model, columns, rows))
+    else:
+        statement = insert_into(model).values({name: bindparam(name) for name in columns})
+    if replace:
+        others = [name for name in columns if name not in replace]
+        statement = statement.on_conflict_do_update(
+            index_elements=list(replace), set_={name: statement.excluded[name] for name in others}
+        )
+    if connection.vendor == "postgresql":
+        execute(statement)
+    else:
+        execute_many(statement, [dict(zip(columns, row, strict=True)) for row in rows])
+
+
+def _unnested(model: type[models.Model], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> SelectBase:
+    """The rows as one statement takes them: an array for each column."""
+    types = {field.column: field.db_type(connection) for field in model._meta.concrete_fields}  # noqa: SLF001 - as above
+    arrays = ", ".join(f"CAST(:{name} AS {types[name]}[])" for name in columns)
+    values: list[BindParameter[Any]] = [
+        bindparam(name, list(column)) for name, column in zip(columns, zip(*rows, strict=True), strict=True)
+    ]
+    # The names and types are the model's own.
+    return text(f"SELECT * FROM unnest({arrays})").bindparams(*values).columns(*(Column(name) for name in columns))  # noqa: S608
+
+
 def execute_many(statement: Executable, rows: Sequence[dict[str, Any]]) -> None:
     """Runs one statement for many rows of parameters."""
     if not rows:

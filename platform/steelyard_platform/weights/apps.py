@@ -25,6 +25,8 @@ class WeightsApp(AppConfig):
 def _note_commit(sender: object, **told: Any) -> None:  # noqa: ARG001 - the signal's signature
     from steelyard_platform.weights.cards import note_commit
 
+    if told["lineage_follows"]:
+        return
     note_commit(version=told["version"], before=told["before"], paths=told["paths"], actor=told["actor"])
 
 

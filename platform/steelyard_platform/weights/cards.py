@@ -5,7 +5,8 @@
 
 A name leads to the version that it names, or else to the newest one at that moment, if the author may read it; any
 other is kept as words. A commit that changes words alone (a card, a licence) makes a version of the same weights: it
-was made from what the version before was made from, and what its card said before keeps the meaning it had.
+was made from what the version before was made from, what was measured of that one holds for it, and what its card said
+before keeps the meaning it had.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
 from steelyard_platform.weights.models import ExternalSource, LineageEdge, Relation
+from steelyard_platform.weights.repeating import repeat_evaluations
 
 _RELATIONS: Mapping[str, Relation] = {
     "finetune": Relation.FINE_TUNED_FROM,
@@ -86,6 +88,7 @@ def note_commit(*, version: Version, before: Version | None, paths: list[str], a
         if before is not None and of_words:
             recorded = LineageEdge.objects.filter(target=before, declared=False)
             _repeat_edges(recorded.exclude(relation=Relation.EVALUATED_ON), version)
+            repeat_evaluations(made=before, version=version)
         if now is not None:
             _declare(_Answers(version, before, earlier, actor), now)
         elif before is not None:

@@ -18,7 +18,7 @@ from steelyard_platform.weights.gates import (
     ThresholdRule,
 )
 from steelyard_platform.weights.inspection import files_of, files_to_inspect, findings_of
-from steelyard_platform.weights.models import Evaluation
+from steelyard_platform.weights.models import Evaluation, EvaluationRecord
 from steelyard_platform.weights.signing import known_signature
 
 _EVALUATIONS_LOOKED_AT = 200
@@ -27,11 +27,12 @@ _EVALUATIONS_LOOKED_AT = 200
 def facts_of(version: Version, target: str, rules: Sequence[Rule]) -> GateFacts:
     """What these rules ask, for moving the alias `target` to the version, or for releasing it."""
     asked = {type(rule) for rule in rules}
-    is_measured = not asked.isdisjoint({ThresholdRule, DropRule})
+    measured = [rule for rule in rules if isinstance(rule, ThresholdRule | DropRule)]
+    by_class = any(rule.names_a_class for rule in measured)
     return GateFacts(
         size=version.total_size,
-        measures=measures_of(version) if is_measured else (),
-        parent_measures=measures_of(origin_of(version)) if DropRule in asked else (),
+        measures=measures_of(version, by_class=by_class) if measured else (),
+        parent_measures=measures_of(origin_of(version), by_class=by_class) if DropRule in asked else (),
         scan=_scan_of(version) if ScanRule in asked else Scan(unread=1),
         is_signed=SignatureRule in asked and known_signature(version) is not None,
         approved_by=approvers_of(version, target) if ApprovalRule in asked else (),
@@ -53,17 +54,35 @@ def origin_of(version: Version) -> Version | None:
     return version.branch.base if is_variant else version.parent or version.branch.base
 
 
-def measures_of(version: Version | None) -> list[Measured]:
-    """The newest evaluations, newest first."""
+def measures_of(version: Version | None, *, by_class: bool = False) -> list[Measured]:
+    """The newest evaluations, newest first; with the figures of each class where a rule asks for one."""
     if version is None:
         return []
     rows = Evaluation.objects.filter(version=version, dataset__repository__is_trashed=False)
     rows = rows.select_related("dataset__repository__team", "dataset__branch")
     rows = rows.prefetch_related("dataset__aliases", "dataset__tags").order_by("-created_at", "-pk")
+    found = list(rows[:_EVALUATIONS_LOOKED_AT])
+    classes = _classes_of(found) if by_class else {}
     return [
-        Measured(row.metrics, row.dataset.repository.full_name, row.dataset.label, row.runtime, _names_of(row.dataset))
-        for row in rows[:_EVALUATIONS_LOOKED_AT]
+        Measured(
+            metrics={**row.metrics, **classes.get(row.pk, {})},
+            dataset=row.dataset.repository.full_name,
+            dataset_version=row.dataset.label,
+            runtime=row.runtime,
+            other_names=_names_of(row.dataset),
+            intervals={metric: (ends["low"], ends["high"]) for metric, ends in row.intervals.items()},
+        )
+        for row in found
     ]
+
+
+def _classes_of(rows: Sequence[Evaluation]) -> dict[int, dict[str, float]]:
+    """Of each evaluation the measures of its classes, as rules name them: `f1[cat]`. One query."""
+    records = EvaluationRecord.objects.filter(evaluation__in=rows).values_list("evaluation_id", "classes")
+    return {
+        evaluation: {f"{metric}[{one['label']}]": value for one in classes for metric, value in one["measures"].items()}
+        for evaluation, classes in records
+    }
 
 
 def _names_of(dataset: Version) -> frozenset[str]:

@@ -1,6 +1,8 @@
 """Gates: rules as people write them, and the verdict on a version. Pure: a test needs no server.
 
 accuracy >= 0.95 on team/dataset@v3            the newest evaluation on that dataset version
+accuracy lower >= 0.95 on team/dataset@v3      the lower end of the figure's interval, so that luck does not pass
+f1[cat] >= 0.9                                 of one class
 latency_ms_p50 <= 30 on onnxruntime-cpu        the newest evaluation in that runtime
 accuracy drop from parent <= 0.01              against the version it was made from, on the same data
 size_mb <= 12                                  all files of the version, in millions of bytes
@@ -12,19 +14,22 @@ approved by 1 maintainer                       of those who did not ask for the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from steelyard_contracts.errors import GateSyntaxError, InvalidReferenceError
 from steelyard_contracts.refs import RepositoryKind, parse_ref
 
-_THRESHOLD = re.compile(
-    r"(?P<metric>[a-z][a-z0-9_]*) *(?P<operator>>=|<=) *(?P<limit>-?[0-9.]+)(?: +on +(?P<where>\S+))?"
-)
-_DROP = re.compile(r"(?P<metric>[a-z][a-z0-9_]*) +drop +from +parent *<= *(?P<limit>[0-9.]+)(?: +on +(?P<where>\S+))?")
+# Of all data, or of one class, which is named as it is: `f1[traffic light]`.
+_METRIC = r"(?P<metric>[a-z][a-z0-9_]*(?:\[[^\[\]]{1,200}\])?)"
+_ON = r"(?: +on +(?P<where>\S+))?"
+_THRESHOLD = re.compile(rf"{_METRIC}(?: +(?P<end>lower|upper))? *(?P<operator>>=|<=) *(?P<limit>-?[0-9.]+){_ON}")
+_DROP = re.compile(rf"{_METRIC} +drop +from +parent *<= *(?P<limit>[0-9.]+){_ON}")
 _APPROVED = re.compile(r"approved +by +(?P<count>[1-9][0-9]?) +maintainers?")
 _HELP = (
-    "Write, for example, 'accuracy >= 0.95 on team/dataset@v1' or 'accuracy drop from parent <= 0.01', "
+    "Write, for example, 'accuracy >= 0.95 on team/dataset@v1', 'accuracy lower >= 0.93', 'f1[cat] >= 0.9', "
+    "'ece upper <= 0.05', 'accuracy drop from parent <= 0.01', "
     "'size_mb <= 12', 'no scan findings', 'signed', 'approved by 1 maintainer'."
 )
 _ROUNDING = 1e-9
@@ -56,13 +61,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One recorded evaluation, as the rules see it. `other_names`: what else the dataset version is called now."""
+    """One recorded evaluation, as the rules see it. `other_names`: what else the dataset version is called now.
 
-    metrics: dict[str, float]
+    `metrics` holds `f1[cat]` of a class as well; `intervals` the (lower, upper) ends of those that have one.
+    """
+
+    metrics: Mapping[str, float]
     dataset: str
     dataset_version: str
     runtime: str
     other_names: frozenset[str] = frozenset()
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def dataset_names(self) -> frozenset[str]:
@@ -89,12 +98,29 @@ class GateFacts:
     approved_by: Sequence[str] = ()
 
 
+class End(StrEnum):
+    """Which end of a figure's interval of 95 % a rule asks for."""
+
+    LOWER = "lower"
+    UPPER = "upper"
+
+
 @dataclass(frozen=True, slots=True)
 class ThresholdRule:
     metric: str
     at_least: bool
     limit: float
     place: Place
+    end: End | None = None
+
+    @property
+    def names_a_class(self) -> bool:
+        return self.metric.endswith("]")
+
+    @property
+    def figure(self) -> str:
+        """As a sentence says it."""
+        return f"the {self.end} end of {self.metric}" if self.end else self.metric
 
     @property
     def asked(self) -> str:
@@ -114,6 +140,10 @@ class DropRule:
     metric: str
     limit: float
     place: Place
+
+    @property
+    def names_a_class(self) -> bool:
+        return self.metric.endswith("]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +208,17 @@ def _read(text: str) -> Rule | None:
         )
     if match := _THRESHOLD.fullmatch(text):
         place = _place(match["where"])
-        rule = ThresholdRule(match["metric"], match["operator"] == ">=", float(match["limit"]), place)
+        end = End(match["end"]) if match["end"] else None
+        rule = ThresholdRule(match["metric"], match["operator"] == ">=", float(match["limit"]), place, end)
         if match["metric"] != _SIZE:
-            return rule
-        return SizeRule(rule) if place == Place() else None
+            return rule if _asks_for_the_worse_end(rule) else None
+        return SizeRule(rule) if place == Place() and end is None else None
     return None
+
+
+def _asks_for_the_worse_end(rule: ThresholdRule) -> bool:
+    """At least: the lower end; at most: the upper. The other ends would let pass what may well be too bad."""
+    return rule.end in {None, End.LOWER if rule.at_least else End.UPPER}
 
 
 def _place(where: str | None) -> Place:
@@ -219,7 +255,12 @@ def _judge_threshold(text: str, rule: ThresholdRule, facts: GateFacts) -> Verdic
     if found is None:
         return _never_measured(text, f"{rule.metric}{rule.place}")
     value = found.metrics[rule.metric]
-    sentence = f"{rule.metric}{rule.place} is {value:.4g}; {rule.asked} is asked"
+    if rule.end is not None:
+        if (ends := found.intervals.get(rule.metric)) is None:
+            sentence = f"{rule.metric}{rule.place} was measured without an interval; evaluate this version again"
+            return Verdict(text, passed=False, measured=None, sentence=sentence)
+        value = ends[0] if rule.end is End.LOWER else ends[1]
+    sentence = f"{rule.figure}{rule.place} is {value:.4g}; {rule.asked} is asked"
     return Verdict(text, rule.allows(value), value, sentence)
 
 

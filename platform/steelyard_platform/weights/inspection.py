@@ -35,6 +35,7 @@ from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.models import Version
+from steelyard_platform.repos.paging import whole_number
 from steelyard_platform.storage.batches import batches
 from steelyard_platform.weights.disguise import disguised_in
 from steelyard_platform.weights.models import WeightFile
@@ -128,9 +129,14 @@ def files_of(version: Version) -> list[File]:
     return [File(path, sha256, size, rows.get(sha256)) for path, sha256, size in found]
 
 
-def files_to_inspect(version: Version) -> list[FileToInspect]:
-    """Each content once; also what is named like a text or a picture, and is none."""
-    unknown = {file.sha256: file for file in files_of(version) if file.report is None}
+def files_to_inspect(version: Version, *, again: bool = False) -> list[FileToInspect]:
+    """Each content once; also what is named like a text or a picture, and is none.
+
+    Args:
+        version: of a model.
+        again: whether to name what was read before, too.
+    """
+    unknown = {file.sha256: file for file in files_of(version) if again or file.report is None}
     for entry in disguised_in(version):
         assert entry.blob is not None  # noqa: S101 - no tombstones among them
         unknown.setdefault(entry.blob.sha256, File(entry.path, entry.blob.sha256, entry.blob.size, None))
@@ -231,9 +237,9 @@ def tensors_of(
 
     Raises: NotFoundError for a model that the version lacks, InvalidInputError for a cursor that is none.
     """
-    if cursor is not None and not cursor.isdecimal():
+    if (start := whole_number(cursor or "0")) is None:
         raise InvalidInputError(f"{cursor!r} is no cursor of this list; begin again without one.")
-    start, limit = int(cursor or 0), max(1, min(limit, 500))
+    limit = max(1, min(limit, 500))
     chosen = chosen_model(version, model)
     if chosen is None:
         return [], None

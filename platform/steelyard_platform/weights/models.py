@@ -69,7 +69,10 @@ class Evaluation(models.Model):
     dataset = models.ForeignKey(Version, on_delete=models.CASCADE, related_name="+")
     split = models.CharField(max_length=60)
     runtime = models.CharField(max_length=60)
+    task = models.CharField(max_length=40, blank=True)
+    pictures = models.PositiveIntegerField(default=0)
     metrics = models.JSONField()
+    intervals = models.JSONField(default=dict)  # of metrics: {"low": …, "high": …}
     environment = models.JSONField(default=dict)
     job = models.UUIDField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -79,6 +82,38 @@ class Evaluation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version} on {self.dataset}"
+
+
+class EvaluationRecord(models.Model):
+    """All that an evaluation found beside its headline figures: apart, because lists need none of it."""
+
+    evaluation = models.OneToOneField(Evaluation, on_delete=models.CASCADE, primary_key=True, related_name="record")
+    classes = models.JSONField(default=list)  # of `Measures`, which gates ask for by themselves
+    measures = models.JSONField(default=dict)
+    replicates = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"record of {self.evaluation_id}"
+
+
+class EvaluationSample(models.Model):
+    """A picture that the version did badly on, small; `rank` counts from the worst, nought."""
+
+    evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="samples")
+    rank = models.PositiveSmallIntegerField()
+    path = models.CharField(max_length=1024)
+    truth = models.CharField(max_length=500)
+    answer = models.CharField(max_length=500)
+    cost = models.FloatField()
+    picture = models.BinaryField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["evaluation", "rank"], name="evaluation_sample_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.answer} instead of {self.truth}"
 
 
 class NewestMeasure(models.Model):

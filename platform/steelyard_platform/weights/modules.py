@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from steelyard_contracts.weights import ModuleView
 
-_SEPARATOR = re.compile(r"[./]")
+# Several in a row are one: between them there is no name that a module could have.
+_SEPARATOR = re.compile(r"(?<=[^./])[./]")
 
 
 class Outline(NamedTuple):

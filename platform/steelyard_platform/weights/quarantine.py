@@ -70,6 +70,17 @@ def dangers_in(version: Version) -> list[Danger]:
     return [Danger(path, sha256, _dangerous(findings)) for path, sha256, findings in found]
 
 
+def quarantined_among(versions: Sequence[Version]) -> set[int]:
+    """The ids of those that are in quarantine, for lists: a few queries, however many there are."""
+    dangerous = WeightFile.objects.filter(has_danger=True).values("pk")
+    dangers = tree.rare_contents_among(versions, Q(blob__in=dangerous))
+    if not dangers:
+        return set()
+    lifts = QuarantineLift.objects.filter(version__in=dangers, ended_at=None).values_list("version_id", "files")
+    lifted = {version: set(files) for version, files in lifts}
+    return {version for version, contents in dangers.items() if not contents <= lifted.get(version, set())}
+
+
 def check_download(snapshot: Snapshot, actor: Actor) -> None:
     """Whether the version's files may go out to this actor.
 

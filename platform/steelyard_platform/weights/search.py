@@ -8,6 +8,7 @@ on data that they may not see.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
+from steelyard_contracts.errors import SteelyardError
 from steelyard_contracts.refs import DEFAULT_REVISION, RepositoryKind
 from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.repos.card import refresh_card
@@ -26,12 +28,14 @@ from steelyard_platform.repos.paging import page_of
 from steelyard_platform.repos.queries import search as named
 from steelyard_platform.repos.queries import visible_repositories
 from steelyard_platform.repos.revisions import resolve
-from steelyard_platform.repos.search import holding, note_size, write_document
+from steelyard_platform.repos.search import EDITION, holding, note_size, write_document
 from steelyard_platform.weights.models import Evaluation, NewestMeasure
 from steelyard_platform.weights.search_syntax import Bound, Search, Sort
 
 _EVALUATIONS_LOOKED_AT = 200
 _COUNTED = 1_000
+_OUTDATED_AT_ONCE = 200
+_log = logging.getLogger(__name__)
 _SORT_FIELDS = {
     Sort.UPDATED: "updated_at",
     Sort.CREATED: "created_at",
@@ -190,3 +194,19 @@ def index_again(repository: Repository) -> None:
         refresh_card(repository, version)
     note_size(repository, version.total_size if version else 0)
     index_measures(repository)
+
+
+def index_outdated() -> int:
+    """Writes again what former editions wrote, as after an update; a bounded number. Returns how many.
+
+    Raises: OSError while cards cannot be fetched; then it is tried again later.
+    """
+    outdated = Repository.objects.filter(document__edition__lt=EDITION).select_related("team")
+    rows = list(outdated.order_by("pk")[:_OUTDATED_AT_ONCE])
+    for repository in rows:
+        try:
+            index_again(repository)
+        except SteelyardError:
+            _log.exception("%s is found by its name alone: its card could not be read", repository.full_name)
+            write_document(repository)
+    return len(rows)

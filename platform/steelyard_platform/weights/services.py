@@ -24,6 +24,7 @@ from steelyard_platform.repos.locking import lock_repository
 from steelyard_platform.repos.models import Alias, AliasMove, Repository, Version
 from steelyard_platform.repos.queries import visible_repositories
 from steelyard_platform.weights.approvals import is_asked_and_approved, settle
+from steelyard_platform.weights.evaluations import keep_record
 from steelyard_platform.weights.facts import facts_of
 from steelyard_platform.weights.gates import SignatureRule, Verdict, judge, parse_rule
 from steelyard_platform.weights.models import Evaluation, GateRule, LineageEdge, Relation
@@ -45,10 +46,14 @@ def record_evaluation(*, version: Version, dataset: Version, report: EvaluationR
         dataset=dataset,
         split=report.split,
         runtime=report.runtime,
+        task=report.task,
+        pictures=report.pictures,
         metrics=report.metrics,
+        intervals={metric: interval.model_dump() for metric, interval in report.intervals.items()},
         environment=report.environment,
         job=job,
     )
+    keep_record(evaluation, report)
     index_measures(version.repository)
     return evaluation
 

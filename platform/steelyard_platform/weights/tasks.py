@@ -1,4 +1,4 @@
-"""The light job that signs what was committed."""
+"""The light jobs that sign what was committed, and write again what search looks through."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 
 from celery import shared_task
 
+from steelyard_platform.weights.search import index_outdated
 from steelyard_platform.weights.signing import sign_waiting
 
 _log = logging.getLogger(__name__)
@@ -23,3 +24,10 @@ def sign_versions(newest: int | None = None) -> None:
             _log.info("signed %d versions", count)
     finally:
         _signing.release()
+
+
+@shared_task(name="steelyard.index_search", ignore_result=True)
+def index_search() -> None:
+    """After an update that finds repositories by more than before."""
+    if count := index_outdated():
+        _log.info("wrote again what %d repositories are found by", count)

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from benchmarks.transfer.peer import Command, NotInstalledError
+from benchmarks.transfer.peer import Command
 from benchmarks.transfer.rounds import SCENARIOS, STEPS, play
+from tests.support.environments import NotInstalledError
 
 _COPY = "import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2], dirs_exist_ok=True)"
 

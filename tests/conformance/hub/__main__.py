@@ -13,10 +13,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
 from tests.conformance.hub.outcomes import Tally, Theme, put_between, read_scope, table, themes_as_text, weigh
+from tests.support.environments import NotInstalledError, python_of
 from tests.support.installations import ROOT, RunningInstallation
 
 HERE = Path(__file__).resolve().parent
@@ -51,7 +51,10 @@ def main() -> int:
     if not (suite / "tests" / "testing_constants.py").is_file():
         sys.exit(f"HUB_SUITE must name a checkout of huggingface_hub; {suite} has no tests/testing_constants.py.")
     scope = read_scope((HERE / "out_of_scope.toml").read_text())
-    python = _environment(ROOT / "var" / "hub-conformance-venv")
+    try:
+        python = _python()
+    except NotInstalledError as error:
+        sys.exit(f"The suite's environment could not be made: {error}")
     with tempfile.TemporaryDirectory(prefix="steelyard-conformance-") as folder:
         settings = {
             "STEELYARD_DEFAULT_VISIBILITY": "public",
@@ -83,21 +86,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _environment(folder: Path) -> Path:
-    """An environment of its own: the client is the one that is pinned here, its tests bring more than we need."""
-    python = folder / "bin" / "python"
-    wanted = [HERE / "requirements.txt", ROOT / "constraints.txt"]
-    mark = folder / ".installed"
-    if mark.exists() and mark.stat().st_mtime > max(path.stat().st_mtime for path in wanted):
-        return python
-    print("making the suite's environment", flush=True)
-    venv.create(folder, with_pip=True, symlinks=True, clear=True)
-    client = next(line for line in wanted[1].read_text().splitlines() if line.startswith("huggingface_hub=="))
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", client]
-    if subprocess.run([*command, "--requirement", str(wanted[0])], check=False).returncode != 0:
-        sys.exit("The suite's environment could not be made: see the lines above.")
-    mark.touch()
-    return python
+def _python() -> Path:
+    """The client is the one that is pinned here; its tests bring more than we need."""
+    pinned = (ROOT / "constraints.txt").read_text().splitlines()
+    client = next(line for line in pinned if line.startswith("huggingface_hub=="))
+    return python_of("hub-conformance", client, requirements=HERE / "requirements.txt")
 
 
 def _people(installation: RunningInstallation) -> dict[str, str]:

@@ -73,6 +73,14 @@ def test_a_version_tells_its_splits_names_and_lineage(call, team, owner):
     version = call("GET", f"/datasets/{team}/digits/versions/main").json()
     assert version["version"] == "v1"
     assert version["splits"] == {"train": {"a": 2, "b": 2}, "validation": {"a": 2, "b": 2}}
+    assert version["dataset"] == {
+        "layout": "imagefolder",
+        "tasks": ["image-classification"],
+        "labels": ["a", "b"],
+        "pictures": {"train": 4, "validation": 4},
+        "faults": [],
+        "fault_count": 0,
+    }
 
 
 def test_lineage_names_nothing_that_the_reader_may_not_read(call, team, owner):

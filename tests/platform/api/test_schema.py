@@ -15,6 +15,7 @@ from schemathesis.core.result import Ok
 from steelyard_platform.config.wsgi import application
 from tests.support.factories import make_user, token_for
 
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore")]
 
 

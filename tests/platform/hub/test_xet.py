@@ -422,6 +422,9 @@ def test_reports_are_kept_for_the_statistics_and_bad_ones_refused(ada):
     body = json.dumps({**report, "metrics": {"bytes": 5, "nested": {}, "rate": float("nan")}}).encode()
     assert ada.send("POST", "/v1/telemetry", body).status_code == 200
     assert TransferReport.objects.get().metrics == {"bytes": 5}
+    access = {"HTTP_AUTHORIZATION": f"Bearer {ada.token('read').headers['X-Xet-Access-Token']}"}
+    assert ada.client.post("/v1/telemetry", body, "application/json", **access).status_code == 200  # as hf_xet sends it
+    assert ada.client.post("/v1/telemetry", body, "application/json").status_code == 401
     for bad in (b"no json", b"[]", b"{}"):
         assert ada.send("POST", "/v1/telemetry", bad).status_code == 400
 

@@ -73,6 +73,19 @@ def test_what_one_may_not_see_looks_like_nothing(client, repository):
         assert "Nothing here" in answer.content.decode()
 
 
+def test_a_refused_form_leads_back_to_where_it_stood_and_nowhere_else(client, repository, owner):
+    client.force_login(owner)
+    address = f"/{repository}/versions/v9/promote"
+    came_from = f"http://testserver/{repository}?x=<b>"
+    back = client.post(address, {"alias": "x"}, headers={"Referer": came_from}).content.decode()
+    assert f'<a href="http://testserver/{repository}?x=&lt;b&gt;">Back to where you were</a>' in back
+    for elsewhere in ("", "https://elsewhere.example/", "//elsewhere.example/", "javascript:alert(1)"):
+        text = client.post(address, {"alias": "x"}, headers={"Referer": elsewhere}).content.decode()
+        assert "Back to the first page" in text
+        assert "where you were" not in text
+    assert "where you were" not in client.get("/no-such-page", headers={"Referer": came_from}).content.decode()
+
+
 def test_a_card_cannot_run_anything():
     html = card_html("# Hi <script>alert(1)</script> <img src=x onerror=alert(1)> [x](javascript:alert(1)) <form>")
     assert "<script" not in html

@@ -67,11 +67,21 @@ def test_the_trash_is_emptied_by_hand(client, repository):
     assert not Repository.everything.exists()
 
 
+def test_what_is_in_the_trash_is_not_counted(client, repository):
+    client.post(f"/{repository}/versions/v2/delete")
+    assert 'Versions <span class="pill">2</span>' in text(client, f"/{repository}")
+    for address in ("/", "/models"):
+        assert "2 versions" in text(client, address)
+
+
 def test_a_rule_is_tried_kept_and_removed(client, repository):
     address = f"/{repository}/expiry"
     assert "No rule: every version stays." in text(client, address)
     tried = text(client, f"{address}?keep_last=1&older_than_days=")
     assert "The rule would expire 2 versions, " in tried
+    assert "They would go to the trash." in tried
+    spared = text(client, f"{address}?keep_last=3&older_than_days=")
+    assert "The rule would expire nothing now.</div>" in spared
     assert client.post(address, {"keep_last": "1", "older_than_days": "0"}).status_code == 302
     assert "The newest 1 of each branch stay" in text(client, address)
     assert "Expiry: the last 1 stay" in text(client, f"/{repository}/storage")

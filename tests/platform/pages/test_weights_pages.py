@@ -44,7 +44,9 @@ def test_the_tree_of_tensors(client, version, owner):
     assert "net.b.w" in leaf
     assert "<svg" in leaf
     assert client.get(home, {"module": "nothing"}).status_code == 404
-    assert client.get(home, {"after": "x"}).status_code == 400
+    for wrong in ("x", "9" * 30, "²"):
+        assert client.get(home, {"after": wrong}).status_code == 400
+        assert client.get(f"/{version.repository}/versions", {"before": wrong}).status_code == 200
 
 
 def test_a_version_that_nobody_has_inspected_yet_says_so(client, team, owner):
@@ -60,3 +62,15 @@ def test_a_version_that_nobody_has_inspected_yet_says_so(client, team, owner):
 def test_strangers_see_no_tensors(client, version):
     client.force_login(make_user())
     assert client.get(f"/{version.repository}/versions/v1/tensors").status_code == 404
+
+
+def test_the_card_says_what_is_in_the_newest_version_and_what_is_wrong_with_it(client, version, owner):
+    client.force_login(owner)
+    home = f"/{version.repository}"
+    text = client.get(home).content.decode()
+    assert f'<a href="{home}/versions/v1/tensors">3 M</a>' in text
+    assert "1 finding</span> in the files" in text
+    danger = Finding(severity=Severity.DANGER, code="lying-header", sentence="It lies about its tensors.")
+    record_report(version=version, report=report_of(b"weights", findings=[danger]), actor=actor_for_user(owner))
+    assert "a file of it is dangerous" in client.get(home).content.decode()
+    assert client.get(f"{home}/versions/v1").content.decode().count("It lies about its tensors.") == 1

@@ -8,9 +8,10 @@ from django.test.utils import CaptureQueriesContext
 
 from steelyard_contracts.errors import ConflictError, ForbiddenError
 from steelyard_contracts.fleet import InstallState, RolloutRequest
-from steelyard_contracts.jobs import EvaluationReport, TrainSpec
+from steelyard_contracts.jobs import EvaluationReport
 from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE
 from steelyard_contracts.refs import RepositoryKind
+from steelyard_contracts.training import TrainSpec
 from steelyard_platform.accounts.models import Membership
 from steelyard_platform.accounts.permissions import Role
 from steelyard_platform.accounts.tokens import actor_for_user

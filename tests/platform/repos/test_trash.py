@@ -379,3 +379,16 @@ def test_nothing_of_another_team_can_be_found_in_the_trash(repository, owner):
         bring_back(stranger)
     empty_trash(stranger)
     assert TrashItem.objects.exists()
+
+
+def test_the_newest_version_comes_back_with_what_its_card_says(repository, owner, django_capture_on_commit_callbacks):
+    actor = actor_for_user(owner)
+    for tag in ("day", "night"):
+        with django_capture_on_commit_callbacks(execute=True):
+            version = commit_files(repository, owner, {"README.md": f"---\ntags: [{tag}]\n---\n# Reader".encode()})
+    with django_capture_on_commit_callbacks(execute=True):
+        services.delete_version(version=version, actor=actor)
+    assert Repository.objects.get(pk=repository.pk).tags == ["day"]
+    with django_capture_on_commit_callbacks(execute=True):
+        restore(item=TrashItem.objects.get(), actor=actor)
+    assert Repository.objects.get(pk=repository.pk).tags == ["night"]

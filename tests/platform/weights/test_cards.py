@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from steelyard_contracts.evaluation import Measures
+from steelyard_contracts.jobs import EvaluationReport
 from steelyard_contracts.lineage import Direction
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.models import AuditRow
@@ -15,8 +17,8 @@ from steelyard_platform.repos.blobs import Pack
 from steelyard_platform.repos.services import create_branch, move_alias
 from steelyard_platform.weights.cards import declarations
 from steelyard_platform.weights.lineage import edges_around
-from steelyard_platform.weights.models import Relation
-from steelyard_platform.weights.services import record_lineage
+from steelyard_platform.weights.models import Evaluation, Relation
+from steelyard_platform.weights.services import add_gate, promote_version, record_evaluation, record_lineage
 from tests.support.factories import commit_files, make_repository, make_team, make_user
 
 pytestmark = pytest.mark.django_db
@@ -158,6 +160,27 @@ def test_words_alone_change_nothing_of_where_the_weights_came_from(push, reader,
     corrected = push(reader, {"README.md": told + b"More words.", "docs/more.md": b"x"})
     assert said(corrected, owner) == recorded | {("trained-on", "far/away", True)}
     assert said(push(reader, {"w": b"2"}), owner) == {("trained-on", "far/away", True)}
+
+
+def test_what_was_measured_holds_while_only_words_change(push, reader, digits, team, owner):
+    trained, dataset = push(reader, {"w": b"1"}), digits.versions.get(number=1)
+    fields = {"model": f"{reader}@v1", "dataset": f"{digits}@v1", "runtime": "torch", "task": "image-classification"}
+    for accuracy in (0.5, 0.75):
+        interval = {"accuracy": {"low": accuracy - 0.1, "high": accuracy + 0.1}}
+        report = EvaluationReport(**fields, metrics={"accuracy": accuracy}, intervals=interval, measures=Measures())
+        record_evaluation(version=trained, dataset=dataset, report=report, job=None)
+    described = push(reader, {"README.md": b"# Words"})
+    kept = Evaluation.objects.get(version=described)
+    newest = Evaluation.objects.filter(version=trained).latest("pk")
+    assert (kept.metrics, kept.intervals, kept.created_at) == (newest.metrics, newest.intervals, newest.created_at)
+    assert kept.record.measures == newest.record.measures
+    assert Evaluation.objects.filter(version=trained).count() == 2
+    assert said(described, owner) == {("evaluated-on", "digits@v1", False)}
+    add_gate(
+        repository=reader, text=f"accuracy >= 0.7 on {digits}@v1", applies_to="production", actor=actor_for_user(owner)
+    )
+    promote_version(version=described, alias="production", reason="", actor=actor_for_user(owner))
+    assert not Evaluation.objects.filter(version=push(reader, {"w": b"2"})).exists()
 
 
 def test_a_name_keeps_its_meaning_while_only_words_change(push, reader, base, digits, team, owner):

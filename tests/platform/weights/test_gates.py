@@ -44,6 +44,26 @@ def test_thresholds(rule, evaluations, passed, sentence):
     assert sentence in verdict.sentence
 
 
+@pytest.mark.parametrize(
+    ("rule", "passed", "sentence"),
+    [
+        ("accuracy lower >= 0.94", True, "the lower end of accuracy is 0.95; at least 0.94 is asked"),
+        ("accuracy lower >= 0.96 on lab/digits@v1", False, "on lab/digits@v1 is 0.95; at least 0.96 is asked"),
+        ("ece upper <= 0.05", True, "the upper end of ece is 0.04; at most 0.05 is asked"),
+        ("f1_macro lower >= 0.1", False, "f1_macro was measured without an interval; evaluate this version again"),
+        ("top5 lower >= 0.1", False, "top5 was never measured"),
+        ("f1[traffic light] >= 0.7", True, "f1[traffic light] is 0.8; at least 0.7 is asked"),
+        ("f1[cat] >= 0.7", False, "f1[cat] was never measured"),
+    ],
+)
+def test_the_worse_end_of_an_interval_and_single_classes(rule, passed, sentence):
+    figures = {"accuracy": 0.97, "ece": 0.03, "f1_macro": 0.9, "f1[traffic light]": 0.8}
+    ends = {"accuracy": (0.95, 0.98), "ece": (0.02, 0.04)}
+    verdict = judge(rule, GateFacts(measures=[Measured(figures, DATA, "v1", "torch-cpu", intervals=ends)]))
+    assert verdict.passed is passed
+    assert sentence in verdict.sentence
+
+
 def test_a_drop_is_measured_on_the_same_data():
     def drop(own, parent, version="v1"):
         facts = GateFacts(measures=[measured(own)], parent_measures=[measured(parent, version)])
@@ -124,6 +144,11 @@ def test_a_measure_that_is_no_number_passes_nothing():
         "accuracy >= 0.9.1",
         "size_mb <= 12 on onnxruntime-cpu",
         "size_mb drop from parent <= 1",
+        "accuracy upper >= 0.9",  # would pass what may well be worse
+        "ece lower <= 0.1",
+        "size_mb lower <= 1",
+        "f1[] >= 0.9",
+        "f1[a[b]] >= 0.9",
         "approved by 0 maintainers",
         "approved by maintainers",
         "approved by 1 reader",

@@ -87,6 +87,22 @@ def test_a_commit_of_weights_is_inspected_once_and_its_copy_never(repository, ow
     assert [model.name for model in fresh(second).models] == ["copy.safetensors", "model.safetensors"]
 
 
+def test_what_was_read_is_read_again_when_somebody_asks(repository, owner, client):
+    version = commit_files(repository, owner, {"w.safetensors": b"1"})
+    record_report(version=version, report=report_of(b"1"), actor=actor_for_user(owner))
+    assert files_to_inspect(version) == []
+    client.force_login(owner)
+    page = client.get(f"/{repository}/versions/v1/tensors").content.decode()
+    assert "Inspect again" in page
+    asked = client.post(f"/{repository}/versions/v1/inspect", {"again": "1"})
+    job = Job.objects.get()
+    assert asked.headers["Location"] == f"/jobs/{job.pk}"
+    assert job.created_by_name == owner.username
+    claim, _ = claimed(job)
+    listed = client.get(f"/api/v1/jobs/{job.pk}/files-to-inspect", HTTP_AUTHORIZATION=f"Bearer {claim.token}")
+    assert [file["path"] for file in listed.json()] == ["w.safetensors"]
+
+
 def test_few_inspections_wait_at_a_time_and_the_newest_versions_go_first(repository, owner):
     for number in range(7):
         commit_files(repository, owner, {"w.safetensors": f"{number}".encode()})
@@ -136,12 +152,27 @@ def test_who_may_not_run_jobs_asks_for_none(repository, owner):
         services.request_job(spec=InspectSpec(model=f"{repository}@v1"), actor=actor_for_user(make_user()))
 
 
-def test_an_inspection_that_ended_without_its_reports_says_so(repository, owner):
+def test_an_inspection_that_ended_without_its_reports_says_so_and_is_asked_for_again(repository, owner, client):
     version = commit_files(repository, owner, {"w.safetensors": b"1"})
     request_inspections()
     assert fresh(version).state is InspectionState.PENDING
     Job.objects.update(state=JobState.LOST)
     assert fresh(version).state is InspectionState.FAILED
+    client.force_login(owner)
+    assert "Inspect the others" in client.get(f"/{repository}/versions/v1").content.decode()
+    client.post(f"/{repository}/versions/v1/inspect")
+    assert fresh(version).state is InspectionState.PENDING
+
+
+def test_readers_are_offered_no_inspection_and_refused_one(repository, owner, client):
+    commit_files(repository, owner, {"w.safetensors": b"1"})
+    type(repository).objects.update(is_public=True)
+    client.force_login(make_user())
+    assert "Inspect" not in client.get(f"/{repository}/versions/v1/tensors").content.decode()
+    assert client.post(f"/{repository}/versions/v1/inspect").status_code == 403
+    client.logout()
+    assert client.post(f"/{repository}/versions/v1/inspect").headers["Location"].startswith("/login")
+    assert not Job.objects.exists()
 
 
 def test_several_files_that_an_index_names_are_one_model(repository, owner):
@@ -280,6 +311,7 @@ def outline(name, dtype="F32"):
         (["head.weight", "head.bias"], "", ["head"]),
         (["weight", "bias"], "", ["weight", "bias"]),
         (["top/dense/kernel", "top/conv/kernel"], "top", ["top/dense", "top/conv"]),
+        (["../../etc/passwd", "head.w", "a..b"], "", ["../../etc", "head", "a"]),
         ([], "", []),
     ],
 )

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from steelyard_contracts.digests import sha256_of
 from steelyard_contracts.errors import ConflictError, ForbiddenError, InvalidInputError, QuarantinedError
-from steelyard_contracts.jobs import ConvertSpec, InspectSpec
+from steelyard_contracts.jobs import ConvertSpec, InspectSpec, JobState
 from steelyard_contracts.weights import FileReport, Finding, QuarantineState, Severity
 from steelyard_platform.accounts.models import AuditRow
 from steelyard_platform.accounts.permissions import OPERATOR, PLATFORM, Action, Actor, Role, Scope, may
@@ -23,7 +23,14 @@ from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.revisions import Snapshot
 from steelyard_platform.repos.services import create_branch
 from steelyard_platform.weights.inspection import files_to_inspect, record_report
-from steelyard_platform.weights.quarantine import check_download, history_of, lift, put_back, quarantine_of
+from steelyard_platform.weights.quarantine import (
+    check_download,
+    history_of,
+    lift,
+    put_back,
+    quarantine_of,
+    quarantined_among,
+)
 from tests.support.factories import commit_files, make_repository, make_user, token_for
 from tests.support.malicious import attack
 
@@ -71,6 +78,27 @@ def get(client, owner):
         return client.get(path, HTTP_AUTHORIZATION=f"Bearer {token or token_for(owner)}")
 
     return call
+
+
+def test_lists_of_versions_mark_those_in_quarantine_in_as_many_queries_for_many_as_for_few(
+    get, client, held, repository, owner, django_assert_num_queries
+):
+    commit_files(repository, owner, {"config.json": b"[]"})
+    boss = actor_for_user(owner)
+    create_branch(repository=repository, name="side", start=Snapshot(repository, fresh(held)), actor=boss)
+    hidden = commit_files(repository, owner, {"model.pt": b"harmless", "more.txt": b"1"}, branch="side")
+    shown = commit_files(repository, owner, {"model.pt": None, "again.bin": EVIL}, branch="side")
+    lift(version=fresh(shown), reason="reviewed", actor=boss)
+    versions = list(Version.objects.filter(repository=repository).select_related("branch").order_by("number"))
+    assert {one.label for one in versions if one.pk in quarantined_among(versions)} == {"v1", "v2"}
+    assert hidden.label == "v3"
+    put_back(version=fresh(shown), reason="not any more", actor=boss)
+    with django_assert_num_queries(4):
+        assert len(quarantined_among(versions)) == 3
+    marks = {one["version"]: one["quarantined"] for one in get(f"/api/v1/models/{repository}/versions").json()["items"]}
+    assert marks == {"v1": True, "v2": True, "v3": False, "v4": True}
+    client.force_login(owner)
+    assert client.get(f"/{repository}/versions").content.decode().count("quarantine</span>") == 3
 
 
 # --- what is held back -------------------------------------------------------------------------
@@ -134,9 +162,8 @@ def test_a_second_report_without_the_danger_frees_the_version(held, repository):
     assert state(held) is QuarantineState.NONE
 
 
-def test_jobs_and_releases_do_not_get_it(held, repository, boss):
-    with pytest.raises(QuarantinedError, match="model.pt"):
-        request_job(spec=ConvertSpec(model=f"{repository}@v1"), actor=boss)
+def test_a_release_does_not_get_it_and_the_way_to_safetensors_is_open(held, repository, boss):
+    assert request_job(spec=ConvertSpec(model=f"{repository}@v1"), actor=boss).state == JobState.QUEUED
     with pytest.raises(QuarantinedError, match="model.pt"):
         create_release(version=held, variant=None, reason="", actor=boss)
 

@@ -14,9 +14,10 @@ from steelyard_platform.repos.card import refresh_card
 from steelyard_platform.repos.models import Entry, SearchDocument
 from steelyard_platform.repos.services import delete_version, move_repository
 from steelyard_platform.weights.models import NewestMeasure, WeightFile
-from steelyard_platform.weights.search import count, find, index_again
+from steelyard_platform.weights.search import count, find, index_again, index_outdated
 from steelyard_platform.weights.search_syntax import Sort, parse_search
 from steelyard_platform.weights.services import record_evaluation
+from steelyard_platform.weights.tasks import index_search
 from tests.support.factories import commit_files, make_repository, make_user, picture_dataset, token_for
 
 pytestmark = pytest.mark.django_db
@@ -287,3 +288,12 @@ def test_everything_can_be_indexed_again(make, ask):
     SearchDocument.objects.all().delete()
     index_again(repository)
     assert ask("cats tag:vision size>300") == ["reader"]
+
+
+def test_what_a_former_edition_wrote_is_written_again_by_the_clock_once(make, ask):
+    make("reader", CARD, size=300)
+    SearchDocument.objects.update(edition=0, words="reader")
+    assert ask("cats") == []
+    index_search()
+    assert ask("cats tag:vision size>300") == ["reader"]
+    assert index_outdated() == 0

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from steelyard_workers.convert.isolation import is_cut_off
+from steelyard_workers.convert.unloaded import write_unloaded
+from steelyard_workers.inspection.contents import UnreadableError
 
 # Where training code keeps the weights in a file that holds more than them.
 _USUAL_KEYS = ("state_dict", "model_state_dict", "model", "module", "network", "net", "params", "ema", "weights")
@@ -49,12 +51,23 @@ def _convert(source: Path, target: BinaryIO) -> dict[str, Any]:
         # The tensors stay in the file, where it is of the newer format, until each is written.
         loaded = torch.load(source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source))  # noqa: TID251 - in a sandbox, and never what is not a tensor
     except pickle.UnpicklingError as error:
-        raise UnconvertibleError(_why_refused(str(error))) from error
+        return _read_unloaded(source, target, error)
     except (RuntimeError, ValueError, KeyError, EOFError, MemoryError, AttributeError, TypeError) as error:
         raise UnconvertibleError(f"torch cannot read it: {str(error)[:300] or type(error).__name__}.") from error
     tensors, left_out = _tensors_of(loaded)
     _write(tensors, target)
     return {"tensors": len(tensors), "left_out": left_out[:_SHOWN]}
+
+
+def _read_unloaded(source: Path, target: BinaryIO, refusal: Exception) -> dict[str, Any]:
+    """A pickled network names its classes, and torch does not load it so; its tensors can be read all the same."""
+    try:
+        tensors, left_out = write_unloaded(source, target)
+    except (UnreadableError, zipfile.BadZipFile):
+        tensors, left_out = 0, []
+    if not tensors:
+        raise UnconvertibleError(_why_refused(str(refusal))) from refusal
+    return {"tensors": tensors, "left_out": left_out[:_SHOWN]}
 
 
 def _limit_memory(more: int) -> None:

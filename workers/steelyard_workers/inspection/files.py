@@ -73,7 +73,10 @@ def _about_all(contents: Contents) -> Iterator[Finding]:
     if empty:
         many = f"{len(empty):,} tensors hold" if len(empty) > 1 else "A tensor holds"
         yield warning("zero-size", f"{many} no values, such as '{clean_name(empty[0])}'.", clean_name(empty[0]))
-    odd = [tensor.name for tensor in tensors if clean_name(tensor.name) != tensor.name or is_way_out(tensor.name)]
+    # The constants of an exported graph are named by their places in it: /layer/Constant_output_0.
+    is_rooted = contents.format in {"onnx", "tflite"}
+    names = [tensor.name for tensor in tensors]
+    odd = [name for name in names if clean_name(name) != name or is_way_out(name[1:] if is_rooted else name)]
     if odd:
         many = f"{len(odd):,} tensors have names" if len(odd) > 1 else "A tensor has a name"
         sentence = (

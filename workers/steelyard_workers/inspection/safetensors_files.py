@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from steelyard_workers.inspection.contents import Contents, Source, Tensor, UnreadableError, warning
@@ -108,14 +109,14 @@ def _check_layout(found: Contents, data: int, size: int) -> None:
             reached, before = start + one.size, one.name
     if outside:
         sentence = (
-            f"{_so_many(len(outside))} of {len(placed):,} end beyond its {size:,} bytes, such as {outside[0]!r}; "
+            f"{_so_many(outside, 'end')} beyond the file's {size:,} bytes, such as {outside[0]!r}; "
             "the file is cut off, or its header is wrong. Push it again."
         )
         found.findings.append(warning("truncated", sentence, outside[0]))
     if overlapping:
         name, other = overlapping[0]
         sentence = (
-            f"{_so_many(len(overlapping))} share bytes with another, such as {name!r} with {other!r}; no reader of "
+            f"{_so_many(overlapping, 'share')} bytes with another, such as {name!r} with {other!r}; no reader of "
             "safetensors takes such a file."
         )
         found.findings.append(warning("overlapping-tensors", sentence, name))
@@ -125,5 +126,5 @@ def _check_layout(found: Contents, data: int, size: int) -> None:
         ]
 
 
-def _so_many(count: int) -> str:
-    return "1 tensor" if count == 1 else f"{count:,} tensors"
+def _so_many(found: Sequence[object], verb: str) -> str:
+    return f"1 tensor {verb}s" if len(found) == 1 else f"{len(found):,} tensors {verb}"

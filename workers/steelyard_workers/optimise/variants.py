@@ -20,9 +20,11 @@ from steelyard_contracts.manifests import KNOWN_ANSWERS_FILE, MODEL_FILE, KnownA
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_workers import networks, runtime
 from steelyard_workers.cards import variant_card
-from steelyard_workers.evaluate import validation_split
-from steelyard_workers.images import MEAN, STD, ImageFolder, normalise
+from steelyard_workers.datasets.files import class_folder
+from steelyard_workers.evaluation.classifiers import classes_split
+from steelyard_workers.images import ImageFolder, normalise
 from steelyard_workers.optimise.onnx_files import convert_float16, export_float32, quantise_int8
+from steelyard_workers.preprocessing import MEAN, STD
 from steelyard_workers.recipes.classification import measure
 from steelyard_workers.session import JobSession, environment_of
 
@@ -73,8 +75,8 @@ def _load(session: JobSession, spec: OptimiseSpec) -> _Source:
         raise InvalidInputError(f"{spec.model} has no model.safetensors; variants are made from trained weights.")
     network, size = networks.load(folder), networks.image_size_of(folder)
     labels, channels = networks.labels_of(network), network.config.num_channels
-    validation = validation_split(root, labels=labels, channels=channels, size=size)
-    calibration = ImageFolder(root / "train", size=size, channels=channels, labels=labels)
+    validation = classes_split(root, "validation", labels=labels, channels=channels, size=size)
+    calibration = ImageFolder(class_folder(root, "train"), size=size, channels=channels, labels=labels)
     _, accuracy = measure(network, validation)
     session.log(f"{spec.model} in torch: accuracy {accuracy:.4f}")
     return _Source(folder, network, labels, calibration, validation, accuracy)

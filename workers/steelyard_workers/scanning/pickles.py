@@ -74,6 +74,7 @@ def _judge(program: Program, where: str, report: Report, *, is_pickle: bool) -> 
             "pickle-import",
             f"The pickle in {shown(where)} imports {names}{more}: loading it may run any code. "
             "Weights need no such import.",
+            refused,
         )
     if not program.is_whole and (is_pickle or program.imports):
         report.danger("broken-pickle", f"The pickle in {shown(where)} cannot be read to its end: {program.fault}.")

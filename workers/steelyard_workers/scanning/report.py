@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from steelyard_contracts.weights import Finding, Severity
+from steelyard_contracts.weights import MOST_IMPORTS, Finding, Severity
 
 _LONGEST_NAME = 120
 _LONGEST_SENTENCE = 1_000
@@ -27,9 +28,10 @@ class Report:
     limit: int
     findings: list[Finding] = field(default_factory=list)
 
-    def danger(self, code: str, sentence: str) -> None:
+    def danger(self, code: str, sentence: str, imports: Sequence[str] = ()) -> None:
         """Raises: TooMuchError when there are too many to go on."""
-        found = Finding(severity=Severity.DANGER, code=code, sentence=sentence[:_LONGEST_SENTENCE])
+        listed = list(imports) if len(imports) <= MOST_IMPORTS else []
+        found = Finding(severity=Severity.DANGER, code=code, sentence=sentence[:_LONGEST_SENTENCE], imports=listed)
         if found in self.findings:
             return
         self.findings.append(found)

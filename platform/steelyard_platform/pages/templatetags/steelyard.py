@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
+import json
+import math
 from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from django import template
 from django.utils import timezone
 from django.utils.timesince import timesince
 
+from steelyard_contracts.estimates import duration
 from steelyard_contracts.words import size_in_words
+from steelyard_platform.jobs.models import Job
+from steelyard_platform.jobs.run_facts import is_run
 
 register = template.Library()
 register.filter("size", size_in_words)
+register.filter("duration", duration)
 
-_FEW = 10
+_DIGITS = 4
+_TINY, _HUGE = 1e-4, 1e15  # beyond which a power of ten says more
 
 
 @register.filter
 def measure(value: Any) -> str:
-    """A metric: four digits after the point when it is small, whole when it is a count."""
-    if not isinstance(value, int | float):
+    """A metric in four digits, without zeros that say nothing; large ones whole. `charts.js` writes them alike."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < _FEW else f"{value:,.0f}"
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0 or isinstance(value, int):
+        return f"{int(value):,}"
+    if not _TINY <= abs(value) < _HUGE:
+        mantissa, exponent = f"{value:.{_DIGITS - 1}e}".split("e")
+        return f"{_trimmed(mantissa)}e{int(exponent)}"
+    places = max(_DIGITS - 1 - math.floor(math.log10(abs(value))), 0)
+    # Halves go up, as in browsers.
+    return _trimmed(f"{Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,f}")
+
+
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@register.filter
+def parameter(value: Any) -> str:
+    """What a training was given: three digits of a number, whatever its size; words as they are; lists as JSON."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @register.filter
 def signed(value: float) -> str:
     """With its sign, for differences."""
-    return f"{value:+.4f}" if abs(value) < _FEW else f"{value:+,.0f}"
+    return f"+{measure(value)}" if value > 0 else measure(value)
 
 
 @register.filter
@@ -37,9 +66,11 @@ def percent(share: float) -> str:
 
 
 @register.filter
-def subject(spec: dict[str, Any]) -> str:
-    """What a job is about: the model it makes or measures."""
-    return str(spec.get("output") or spec.get("model") or "")
+def subject(job: Job) -> str:
+    """What a job is about: the model it makes or measures; of a run, its project and its name."""
+    if is_run(job):
+        return f"{job.run.project} · {job.run.name}" if job.run.project else str(job.run.name)
+    return str(job.spec.get("output") or job.spec.get("model") or "")
 
 
 @register.filter
@@ -60,3 +91,28 @@ def short(text: str) -> str:
 def words(text: str) -> str:
     """`rolled_back` as people say it."""
     return str(text).replace("_", " ")
+
+
+@register.filter
+def spoken(value: Any) -> str:
+    """A value of a spec as people write it."""
+    if isinstance(value, list):
+        return ", ".join(map(spoken, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{words(key)} {spoken(part)}" for key, part in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@register.filter
+def after_at(ref: str) -> str:
+    """The revision of a reference: `v3` of `team/name@v3`."""
+    return str(ref).rpartition("@")[2]
+
+
+@register.filter
+def version_page(ref: str) -> str:
+    """The page of a model's version that is written `team/name@v3`."""
+    repository, _, revision = str(ref).partition("@")
+    return f"/{repository}/versions/{revision}" if revision else f"/{repository}"

@@ -7,21 +7,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from steelyard_contracts.weights import Histogram
+from steelyard_contracts.words import number_in_words
 
 register = template.Library()
+register.filter("count", number_in_words)
 
-_STEP = 1000
 _HEIGHT = 20
-
-
-@register.filter
-def count(number: float) -> str:
-    """How many, for people: 11.2 M."""
-    for unit in ("", " k", " M", " G"):
-        if number < _STEP:
-            return f"{number:.3g}{unit}"
-        number /= _STEP
-    return f"{number:.3g} T"
 
 
 @register.filter

@@ -51,15 +51,18 @@ def issue(access: Access) -> tuple[str, int]:
     return signing.dumps(claims, salt=_SALT), expires
 
 
-def check(token: str, right: Right, scope: str) -> Access:
-    """Raises: AuthenticationError, TokenExpiredError, ForbiddenError."""
+def check(token: str, right: Right, scope: str | None) -> Access:
+    """`scope`: the part of the store that is asked; None for what is asked of no part.
+
+    Raises: AuthenticationError, TokenExpiredError, ForbiddenError.
+    """
     try:
         team_id, repository, granted, expires, version_id, inspects = signing.loads(token, salt=_SALT)
     except signing.BadSignature as error:
         raise AuthenticationError("The token is missing or not valid for the store; ask the hub for one.") from error
     if expires < time.time():
         raise TokenExpiredError("The store's token has expired; ask the hub for a new one.")
-    if scope != scope_of(team_id):
+    if scope is not None and scope != scope_of(team_id):
         raise ForbiddenError("This token is for another namespace's part of the store; ask the hub for one.")
     if right is Right.WRITE and granted != Right.WRITE:
         raise ForbiddenError("This token may read, not write; ask the hub for a write token.")

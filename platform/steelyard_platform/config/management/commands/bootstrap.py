@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from steelyard_contracts.errors import SteelyardError
 from steelyard_platform.accounts import audit
@@ -14,9 +14,10 @@ from steelyard_platform.accounts.models import Team, User
 from steelyard_platform.accounts.permissions import OPERATOR, Role, Scope
 from steelyard_platform.accounts.services import create_team, create_user, set_role
 from steelyard_platform.accounts.tokens import issue_token
+from steelyard_platform.config.management.operators import OperatorCommand
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Makes the first user and team, unless they exist, and prints a token with the scope 'write'."
 
     def add_arguments(self, parser: CommandParser) -> None:

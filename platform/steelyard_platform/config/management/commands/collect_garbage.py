@@ -9,15 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import OPERATOR
+from steelyard_platform.config.management.operators import OperatorCommand
 from steelyard_platform.repos.garbage import collect_garbage
 from steelyard_platform.repos.trash import in_words
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Frees what no version of any repository has held for the grace period."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from steelyard_contracts.errors import SteelyardError
+from steelyard_platform.config.management.operators import OperatorCommand
 from steelyard_platform.repos.models import Repository
 from steelyard_platform.weights.search import index_again
 
 _TELL_EVERY = 500
 
 
-class Command(BaseCommand):
-    help = "Writes again what repositories are found by; needed once after an update that says so."
+class Command(OperatorCommand):
+    help = "Writes again what repositories are found by, all at once; after an update, a light job does so by and by."
 
     def handle(self, **_: Any) -> None:
         done = 0

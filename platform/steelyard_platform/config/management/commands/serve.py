@@ -8,14 +8,19 @@ import sys
 import urllib.request
 from typing import Any
 
+from celery.bin.celery import main as celery
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
+from django.db import connections
+from gunicorn.app.wsgiapp import run as gunicorn
 
 from steelyard_contracts.errors import SteelyardError
+from steelyard_contracts.workers import CPU, QUICK, queue_named
 from steelyard_platform.accounts.models import Token
 from steelyard_platform.accounts.permissions import Scope
 from steelyard_platform.accounts.tokens import issue_token, revoke_token
+from steelyard_platform.config.management.operators import OperatorCommand
 from steelyard_platform.config.supervisor import Program, Supervisor, celery_command, worker_arguments
 from steelyard_platform.weights.keyring import all_keys
 
@@ -23,13 +28,12 @@ _WILDCARDS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - named to be tr
 _LIGHT_THREADS = 4
 # A presigned address with many parameters is longer than gunicorn's default of 4 KiB.
 _LONGEST_REQUEST_LINE = 8190
-# Blocks of uploads to S3 go back to the system at once. Otherwise glibc learns from the first ones to keep what
-# follows, in a heap for each thread. Smaller blocks stay on the heap and are used again.
-_WEB_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 * 1024 * 1024)}
+# Celery would look over the code of all pages first, which it does not need.
+_LIGHT_ENVIRONMENT = {"CELERY_SKIP_CHECKS": "true"}
 
 
-class Command(BaseCommand):
-    help = "Starts web, light jobs and a compute worker, and stops them all on SIGTERM or Ctrl-C."
+class Command(OperatorCommand):
+    help = "Starts web, light jobs and two compute workers, and stops them all on SIGTERM or Ctrl-C."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=8000)
@@ -42,7 +46,8 @@ class Command(BaseCommand):
         _check_free(port)
         programs = [_web(port), *_light()]
         if not options["without_compute"]:
-            programs.append(_compute(port))
+            programs += _compute(port)
+        connections.close_all()  # no program may go on with a connection of this one
         supervisor = Supervisor(programs, settings.ENVIRONMENT.var / "logs")
         supervisor.run(on_started=lambda: self._announce(port))
 
@@ -86,8 +91,10 @@ def _web(port: int) -> Program:
     environment = settings.ENVIRONMENT
     options = [
         "--worker-class", "gthread",
+        "--preload",
         "--workers", str(environment.web_processes),
-        "--threads", str(environment.web_threads),
+        "--threads", str(environment.web_threads + environment.web_watchers),
+        "--config", "python:steelyard_platform.config.web_server",
         "--bind", f"{environment.bind}:{port}",
         "--graceful-timeout", "15",
         "--keep-alive", "15",
@@ -96,38 +103,58 @@ def _web(port: int) -> Program:
         "--log-level", "warning",
     ]  # fmt: skip
     command = [sys.executable, "-m", "gunicorn", "steelyard_platform.config.wsgi:application", *options]
-    return Program("web", command, _WEB_MEMORY)
+    return Program("web", command, main=gunicorn)
 
 
 def _light() -> list[Program]:
     module = "steelyard_platform.config.celery_entry"
     return [
-        Program("light", celery_command(module, *worker_arguments("light", "threads", _LIGHT_THREADS))),
+        Program(
+            "light",
+            celery_command(module, *worker_arguments("light", "threads", _LIGHT_THREADS)),
+            _LIGHT_ENVIRONMENT,
+            main=celery,
+        ),
         # The plain scheduler keeps no file: every schedule here is a few seconds long.
         Program(
             "beat",
             celery_command(
                 module, "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile=", "--loglevel", "WARNING"
             ),
+            main=celery,
         ),
     ]
 
 
-def _compute(port: int) -> Program:
+def _compute(port: int) -> list[Program]:
+    """One worker for everything, and one for the small jobs, which would stand behind a training otherwise."""
     environment = settings.ENVIRONMENT
-    return Program(
-        "compute",
-        celery_command("steelyard_workers.celery_entry", *worker_arguments("compute", "solo", 1)),
-        {
-            "STEELYARD_URL": settings.PUBLIC_URL or _local_address(port),
-            "STEELYARD_WORKER_TOKEN": _worker_secret(),
-            "STEELYARD_WORKER_FOLDER": str(environment.var / "worker"),
-            "HF_XET_CACHE": str(environment.var / "worker" / "xet"),
-            "STEELYARD_BROKER_URL": environment.broker_url,
-            "STEELYARD_BROKER_FOLDER": str(environment.broker_folder),
-        },
-        inherits_settings=False,
-    )
+    shared = {
+        "STEELYARD_URL": settings.PUBLIC_URL or _local_address(port),
+        "STEELYARD_WORKER_TOKEN": _worker_secret(),
+        "HF_XET_CACHE": str(environment.var / "worker" / "xet"),
+        "STEELYARD_BROKER_URL": environment.broker_url,
+        "STEELYARD_BROKER_FOLDER": str(environment.broker_folder),
+    }
+    folder, host = environment.var / "worker", platform.node().partition(".")[0] or "here"
+    return [
+        _worker("compute", shared | {"STEELYARD_WORKER_FOLDER": str(folder), "STEELYARD_WORKER_NAME": host}),
+        _worker(
+            "quick",
+            shared
+            | {
+                "STEELYARD_WORKER_FOLDER": str(folder / "quick"),
+                "STEELYARD_WORKER_NAME": f"{host}-quick",
+                "STEELYARD_WORKER_QUICK_ONLY": "true",
+            },
+        ),
+    ]
+
+
+def _worker(name: str, told: dict[str, str]) -> Program:
+    queue = queue_named(QUICK if name == "quick" else CPU)
+    command = celery_command("steelyard_workers.celery_entry", *worker_arguments(queue, "solo", 1))
+    return Program(name, command, told, inherits_settings=False)
 
 
 def _worker_secret() -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from steelyard_contracts.errors import SteelyardError
 from steelyard_platform.accounts.permissions import OPERATOR
+from steelyard_platform.config.management.operators import OperatorCommand
 from steelyard_platform.weights import keyring, signing
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Makes, replaces, lists and revokes the keys that sign versions and releases."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from steelyard_platform.config.management.operators import OperatorCommand
 from steelyard_platform.repos.verification import touched_by, verify_storage
 from steelyard_platform.storage.verification import Pace, Verification
 
@@ -16,7 +17,7 @@ _MB = 1_000_000
 _TELL_EVERY = 500
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Reads and hashes everything that is stored; sets aside what is damaged and names the files it touches."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,0 +1,103 @@
+"""How long a training takes and what it costs: before it starts, and while it runs.
+
+What a training will look at is counted when it is asked for, and kept with it; its start and its end are there anyway.
+So every job that succeeds tells how fast jobs like it are: the same network and picture size, on the same queue.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from steelyard_contracts.estimates import JobEstimate, Paced, Wanted, estimate
+from steelyard_contracts.jobs import STOPPED_EARLY, JobSpec, JobState
+from steelyard_contracts.refs import RepositoryKind, parse_ref
+from steelyard_contracts.training import TrainSpec
+from steelyard_contracts.workers import CPU, GPU, Resources, queue_of
+from steelyard_platform.accounts.permissions import Actor
+from steelyard_platform.datasets.services import summary_of
+from steelyard_platform.jobs.models import Job
+from steelyard_platform.repos.queries import find_existing_version
+
+_LOOKED_AT = 300  # the newest trainings of the reader's teams
+_COUNTED = 20  # the newest of those that are like it
+_SEEN_ENOUGH = 0.01  # of the work, before its own pace says anything
+
+
+def estimate_job(*, spec: JobSpec, actor: Actor, resources: Resources | None = None) -> JobEstimate:
+    """Before it starts, on a machine with these resources; of a training alone more is known than the price.
+
+    Raises: the errors of finding its dataset.
+    """
+    needs = resources or Resources()
+    price, currency = _price(needs)
+    if not isinstance(spec, TrainSpec):
+        return JobEstimate(price_per_hour=price, currency=currency)
+    return estimate(
+        Wanted(images_of(spec, actor), price, currency), _earlier(spec, actor, queue_of(needs, kind=spec.kind))
+    )
+
+
+def images_of(spec: TrainSpec, actor: Actor) -> int | None:
+    """Pictures that a training looks at, over all epochs; None while its dataset is being counted."""
+    version = find_existing_version(actor, parse_ref(spec.dataset, kind=RepositoryKind.DATASET))
+    summary = summary_of(version)
+    return summary.pictures.get("train", 0) * spec.epochs if summary is not None else None
+
+
+def remaining_seconds(job: Job) -> float | None:
+    """Until the end, by the pace of the attempt that is at work; None where nobody can tell."""
+    if not JobState(job.state).is_held or job.started_at is None or not _SEEN_ENOUGH <= job.progress < 1:
+        return None
+    if job.attempt > 1:
+        return _remaining_of_attempt(job)
+    passed = (timezone.now() - job.started_at).total_seconds()
+    return round(passed * (1 - job.progress) / job.progress, 1)
+
+
+def _remaining_of_attempt(job: Job) -> float | None:
+    """One that went on from a checkpoint has not done all of it: what was expected, for the share that is left."""
+    expected = job.estimate.get("seconds")
+    return round(expected * (1 - job.progress), 1) if expected else None
+
+
+def _earlier(spec: TrainSpec, actor: Actor, queue: str) -> list[Paced]:
+    """The newest runs like it that came through at the first attempt; with none, those of the task and picture size."""
+    rows = Job.objects.filter(
+        kind=spec.kind, state=JobState.SUCCEEDED, team_id__in=list(actor.roles), queue=queue, attempt=1
+    ).order_by("-finished_at")
+    done = [(_traits(row.spec), _pace(row)) for row in rows.only(*_READ)[:_LOOKED_AT]]
+    mine = _traits(spec.model_dump(mode="json"))
+    alike = [pace for traits, pace in done if pace and traits == mine]
+    similar = [pace for traits, pace in done if pace and traits[:2] == mine[:2]]
+    return (alike or similar)[:_COUNTED]
+
+
+_READ = ("spec", "estimate", "result", "started_at", "finished_at")
+
+
+def _traits(spec: dict[str, Any]) -> tuple[str, str, str]:
+    """(task, picture size, network). A base's network is that of its repository."""
+    network = spec.get("model") or spec.get("architecture") or str(spec.get("base") or "").partition("@")[0]
+    return str(spec.get("task")), str(spec.get("image_size")), json.dumps(network, sort_keys=True)
+
+
+def _pace(job: Job) -> Paced | None:
+    images = job.estimate.get("images")
+    if not images or job.started_at is None or job.finished_at is None or job.result.get(STOPPED_EARLY):
+        return None
+    epochs, done = job.spec.get("epochs"), job.result.get("epochs")
+    share = done / epochs if isinstance(done, int) and epochs else 1.0
+    return Paced(images * share, (job.finished_at - job.started_at) / timedelta(seconds=1))
+
+
+def _price(needs: Resources) -> tuple[float | None, str]:
+    """Per hour, of the dearest label that the job asks for."""
+    environment = settings.ENVIRONMENT
+    labels = [*needs.labels, *([GPU] if needs.gpus or needs.gpu_memory_gb else [])] or [CPU]
+    prices = [environment.prices[label] for label in labels if label in environment.prices]
+    return (max(prices), environment.currency) if prices else (None, "")

@@ -1,0 +1,84 @@
+"""A folder that an export wrote, as the source of an import: every file is held against its digest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from steelyard.handover.layout import Home, homes, read_digests, read_json, read_records
+from steelyard.handover.run_files import read_runs
+from steelyard.handover.source import File, LocalFile, SourceRepository, SourceVersion, moment
+from steelyard_contracts.errors import InvalidInputError
+
+_FIELDS = ("version", "branch", "title", "author", "created_at")
+
+
+class Archive:
+    """Of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def repositories(self) -> list[SourceRepository]:
+        return [_repository(home) for home in homes(self._folder)]
+
+
+def _repository(home: Home) -> SourceRepository:
+    about = read_json(home.folder / "repository.json")
+    found = SourceRepository(
+        ref=home.ref,
+        public=bool(about.get("public")),
+        created_at=moment(about.get("created_at")),
+        branches=list(read_records(home.records("branches"))),
+        tags=list(read_records(home.records("tags"))),
+        aliases=list(read_records(home.records("aliases"))),
+        moves=list(read_records(home.records("alias-history"))),
+        gates=list(read_records(home.records("gates"))),
+        edges=partial(read_records, home.records("lineage")),
+        evaluations=partial(read_records, home.records("evaluations")),
+        lineage_follows=True,
+        runs=read_runs(home),
+    )
+    for record in read_records(home.records("versions")):
+        _check(home, record)
+        if why := record.get("left_out"):
+            found.faults.append(f"{home.ref}@{record['version']} was left out of the export: {why}")
+        else:
+            found.versions.append(_version(home, record))
+    return found
+
+
+def _version(home: Home, record: dict[str, Any]) -> SourceVersion:
+    label = str(record["version"])
+    return SourceVersion(
+        label=label,
+        number=int(label[1:]),
+        branch=record["branch"],
+        title=record["title"],
+        message=record.get("message", ""),
+        author=record["author"],
+        created_at=moment(record["created_at"]),
+        commit=record.get("commit"),
+        run=record.get("run"),
+        files=record.get("files"),
+        size=record.get("size"),
+        tree=partial(_tree, home, label),
+    )
+
+
+def _tree(home: Home, label: str) -> Mapping[str, File]:
+    """Raises: InvalidInputError for a version that is not whole."""
+    if not home.digests(label).is_file():
+        raise InvalidInputError(f"{home.digests(label)} is missing: the export broke off. Export again, then import.")
+    folder = home.tree(label)
+    return {path: LocalFile(folder / path, sha256, home.root) for path, sha256 in read_digests(home.digests(label))}
+
+
+def _check(home: Home, record: dict[str, Any]) -> None:
+    """Raises: InvalidInputError for a line that somebody has damaged."""
+    missing = [name for name in _FIELDS if not isinstance(record.get(name), str)]
+    label = str(record.get("version"))
+    if missing or label[:1] != "v" or not (label[1:].isascii() and label[1:].isdigit()):
+        raise InvalidInputError(f"{home.records('versions')} has a line without {', '.join(missing) or 'a version'}.")

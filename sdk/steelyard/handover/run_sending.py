@@ -1,0 +1,98 @@
+"""Runs of a source into their project, each once: its key follows from where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+from uuid import UUID, uuid5
+
+from steelyard.client import Client
+from steelyard.handover.naming import Names
+from steelyard.handover.run_files import AUTHOR
+from steelyard.handover.source import Point, SourceRepository, SourceRun
+from steelyard_contracts.errors import NotFoundError
+from steelyard_contracts.jobs import JobView, LogLine
+from steelyard_contracts.refs import Ref
+from steelyard_contracts.tracking import (
+    MOST_LINES,
+    MOST_POINTS,
+    RunFinish,
+    RunLines,
+    RunPoint,
+    RunPoints,
+    RunRequest,
+    SavedVersion,
+)
+
+_ROOM = UUID("6f1d0a7e-6b0b-5f0e-9d55-5f7e6a6c1a52")  # in which the keys of imported runs are made
+_RUNS = "/api/v1/runs"
+_LONGEST_LINE = 8_000
+Item = TypeVar("Item")
+
+
+def send_runs(
+    client: Client,
+    ref: Ref,
+    source: SourceRepository,
+    saved: list[tuple[str, str]],
+    names: Names,
+    say: Callable[[str], None],
+) -> int:
+    """How many are new. `saved`: (run's key, label of a version here) for the versions that runs saved."""
+    count = 0
+    for run in source.runs:
+        view = _start(client, ref, run, names)
+        labels = [label for name, label in saved if name == (run.key or run.name)]
+        if view.state.is_final:
+            continue  # it came whole before
+        address = f"{_RUNS}/{view.id}"
+        for points in _batches(run.points(), MOST_POINTS):
+            body = RunPoints(points=[_point(point) for point in points])
+            client.transport.call("POST", f"{address}/points", body=body)
+        for lines in _batches(enumerate(run.lines()), MOST_LINES):
+            numbered = [LogLine(number=number, text=text[:_LONGEST_LINE]) for number, text in lines]
+            client.transport.call("POST", f"{address}/lines", body=RunLines(lines=numbered))
+        for label in labels:
+            client.transport.call("POST", f"{address}/versions", body=SavedVersion(version=label))
+        end = RunFinish.model_validate(
+            {"state": run.state, "error": run.error or None, "result": run.result, "at": run.finished_at}
+        )
+        client.transport.call("POST", f"{address}/finish", body=end)
+        count += 1
+        say(f"{ref}: the run {view.run.name if view.run else run.name}")
+    return count
+
+
+def _start(client: Client, ref: Ref, run: SourceRun, names: Names) -> JobView:
+    """The run, new or from an earlier import. What it was given is left out where it is not here."""
+    began = run.started_at.isoformat() if run.started_at else ""
+    fields: dict[str, Any] = {
+        "project": ref.repository,
+        "name": run.name,
+        "config": run.config,
+        "source": run.source,
+        "environment": run.environment,
+        "git": run.git,
+        "key": uuid5(_ROOM, f"{ref}|{run.key or run.name}|{began}"),
+        "started_at": run.started_at,
+        "tags": {**run.tags, AUTHOR: run.author} if run.author else run.tags,
+    }
+    given = {
+        "datasets": [names.text(text) for text in run.datasets],
+        "base": names.text(run.base) if run.base else None,
+    }
+    try:
+        body = RunRequest.model_validate({**fields, **given})
+        return client.transport.post(JobView, _RUNS, body, repeatable=True)
+    except NotFoundError:
+        return client.transport.post(JobView, _RUNS, RunRequest.model_validate(fields), repeatable=True)
+
+
+def _point(point: Point) -> RunPoint:
+    return RunPoint(name=point.name, step=max(point.step, 0), value=point.value, timestamp=point.at)
+
+
+def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    while batch := list(islice(items, size)):
+        yield batch

@@ -1,0 +1,261 @@
+"""Out into a plain folder and in again: what comes back is what was there, and another export says the same."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from steelyard.handover.importer import bring, foresee
+from steelyard.handover.naming import Plan
+from steelyard.handover.opening import Options, open_source
+from steelyard.handover.writer import chosen, export
+from steelyard_contracts.errors import ConflictError, DigestMismatchError, InvalidInputError, SteelyardError
+
+pytestmark = pytest.mark.end_to_end
+
+CARD = "---\nbase_model: lab/hand-base\ndatasets: lab/stripes\ntags: [tried]\n---\n# The hand\n"
+PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+
+
+def quiet(_line):
+    """What people would see."""
+
+
+def tree_of(folder):
+    """Every file's path and content."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def weights(folder, seed):
+    folder.mkdir(exist_ok=True)
+    numbers = np.random.default_rng(seed).normal(size=(600, 1000)).astype("float32")
+    save_file({"w": numbers}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"seed": seed}))
+    (folder / "sub").mkdir(exist_ok=True)
+    (folder / "sub" / "ä b.txt").write_text("the same in every version")
+    (folder / "README.md").write_text(CARD)
+    return folder
+
+
+def evaluation(dataset):
+    report = {
+        "model": "lab/hand@v1",
+        "dataset": dataset,
+        "split": "validation",
+        "runtime": "torch",
+        "metrics": {"accuracy": 0.9},
+        "intervals": {"accuracy": {"low": 0.8, "high": 0.95}},
+        "task": "image-classification",
+        "pictures": 20,
+        "measures": {"classes": [{"label": "across", "support": 10, "measures": {"f1": 0.5}}]},
+        "samples": [{"path": "a.png", "truth": "across", "answer": "down", "cost": 1.5, "picture": PICTURE}],
+    }
+    return {"at": "2021-05-05T05:05:05.123Z", "report": report}
+
+
+def tell_run(hub):
+    """A run that saved v3, with what is no number among its points."""
+    call = hub.transport.call
+    body = {
+        "project": "lab/hand",
+        "name": "exp 1/a",
+        "config": {"lr": 0.1, "layers": [1, 2]},
+        "source": "ultralytics",
+        "environment": {"python": "3.11"},
+        "git": {"commit": "abc", "branch": "main", "is_dirty": True, "remote": "https://git.example/x"},
+        "datasets": ["datasets:/lab/stripes"],
+        "key": str(uuid4()),
+        "started_at": "2021-01-01T00:00:00Z",
+        "tags": {"phase": "one"},
+    }
+    run = call("POST", "/api/v1/runs", body=body)["id"]
+    points = [
+        {"name": "loss", "step": step, "value": 1 / (step + 1), "timestamp": 1_600_000_000_000} for step in range(50)
+    ]
+    points.append({"name": "loss", "step": 50, "value": "NaN", "timestamp": 1_600_000_000_001})
+    call("POST", f"/api/v1/runs/{run}/points", body={"points": points})
+    call("POST", f"/api/v1/runs/{run}/lines", body={"lines": [{"number": 0, "text": "epoch 1"}]})
+    call("POST", f"/api/v1/runs/{run}/versions", body={"version": "v3"})
+    end = {"state": "succeeded", "result": {"best": 1}, "at": "2021-01-01T01:00:00Z"}
+    call("POST", f"/api/v1/runs/{run}/finish", body=end)
+
+
+@pytest.fixture(scope="session")
+def filled(installation, dataset, tmp_path_factory):
+    """`lab/hand`, with something of everything, and `lab/hand-base`, which it was made of."""
+    import steelyard
+
+    folder = tmp_path_factory.mktemp("hand")
+    with steelyard.connect(installation.url, installation.token, quiet=True) as hub:
+        hub.push(weights(folder / "base", 0), "lab/hand-base")
+        for seed in (1, 2, 3):
+            hub.push(weights(folder / "w", seed), "lab/hand", message=f"number {seed}")
+        (folder / "w" / "config.json").unlink()
+        hub.push(folder / "w" / "sub", "lab/hand", message="more")  # paths of its own: what is there stays
+        for name, empty in (("v1-int8", True), ("try", False), ("idle", False)):
+            body = {"name": name, "start": "v1", "empty": empty}
+            hub.transport.call("POST", "/api/v1/models/lab/hand/branches", body=body)
+        hub.push(folder / "w" / "model.safetensors", "lab/hand@v1-int8", message="int8")
+        hub.push(folder / "w" / "sub" / "ä b.txt", "lab/hand@try", message="tried")
+        hub.delete_version("lab/hand@v2")
+        hub.tag("lab/hand@v1", "paper", message="as published\nthen")
+        for label in ("v1", "v3"):
+            hub.promote(f"lab/hand@{label}", "production", reason=f"{label} is good")
+        hub.promote("lab/hand@v3", "gone")
+        hub.delete_alias("lab/hand", "gone", reason="no more")
+        hub.protect_alias("lab/hand", "production")
+        hub.add_gate("lab/hand", "size_mb <= 100", applies_to="production")
+        body = evaluation("datasets:/lab/stripes@v1")
+        hub.transport.call("POST", "/api/v1/imports/models/lab/hand/versions/v1/evaluations", body=body)
+        tell_run(hub)
+        yield hub
+
+
+def delete_for_good(hub, name):
+    hub.delete_repository(name)
+    for item in list(hub.trash.items("lab"))[::-1]:
+        if item.label.split("@")[0] == name:
+            hub.trash.empty(item.id)
+
+
+def test_export_import_and_export_again_give_equal_trees(filled, tmp_path):
+    hub, first, second = filled, tmp_path / "first", tmp_path / "second"
+    done = export(hub, chosen(hub, "lab/hand"), first, say=quiet)
+    assert (done.repositories, done.versions, done.runs, done.left_out) == (1, 5, 1, [])
+    before = {one.version: (one.commit, one.author) for one in hub.versions("lab/hand")}
+    delete_for_good(hub, "lab/hand")
+    brought = bring(hub, open_source(str(first), Options()), Plan(), say=quiet)
+    assert (brought.versions, brought.runs, brought.faults) == (5, 1, [])
+    assert {one.version: (one.commit, one.author) for one in hub.versions("lab/hand")} == before
+    export(hub, chosen(hub, "lab/hand"), second, say=quiet)
+    assert tree_of(first) == tree_of(second)
+    assert not list(first.glob(".steelyard"))
+    again = bring(hub, open_source(str(first), Options()), Plan(), say=quiet)
+    assert (again.versions, again.records, again.runs, again.known) == (0, 0, 0, 5)
+
+
+def test_a_person_reads_it_without_us(filled, tmp_path):
+    folder = tmp_path / "out"
+    export(filled, chosen(filled, "lab/hand"), folder, say=quiet)
+    home = folder / "models" / "lab" / "hand"
+    checked = subprocess.run(
+        ["sha256sum", "-c", "../v1.sha256"], cwd=home / "versions" / "v1", capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert (home / "CARD.md").read_text() == CARD
+    metrics = (home / "runs" / "exp 1%2Fa" / "metrics.csv").read_text().splitlines()
+    assert (metrics[0], len(metrics), metrics[-1]) == ("metric,step,value,at", 52, "loss,50,nan,1600000000001")
+    shared = [home / "versions" / label / "sub" / "ä b.txt" for label in ("v1", "v3")]
+    assert len({path.stat().st_ino for path in shared}) == 1
+    assert "versions/v3.sha256" in (folder / "README.md").read_text()
+    moves = [json.loads(line) for line in (home / "alias-history.jsonl").read_text().splitlines()]
+    assert [(move["alias"], move["to_version"], move["reason"]) for move in moves] == [
+        ("production", "v1", "v1 is good"),
+        ("production", "v3", "v3 is good"),
+        ("gone", "v3", ""),
+        ("gone", None, "no more"),
+    ]
+
+
+def test_an_export_that_broke_off_goes_on_and_fetches_nothing_twice(filled, tmp_path, monkeypatch):
+    folder, whole = tmp_path / "broken", tmp_path / "whole"
+    export(filled, chosen(filled, "lab/hand"), whole, say=quiet)
+
+    class CutError(Exception):
+        pass
+
+    def break_off(line):
+        if "@v3:" in line:
+            raise CutError
+
+    with pytest.raises(CutError):
+        export(filled, chosen(filled, "lab/hand"), folder, say=break_off)
+    (folder / "models/lab/hand/versions/v3.sha256").unlink()
+    (folder / "models/lab/hand/versions/v3/sub/ä b.txt").unlink()
+    (folder / "models/lab/hand/versions/v3/config.json").write_text("half of it")
+    lines: list[str] = []
+    export(filled, chosen(filled, "lab/hand"), folder, say=lines.append)
+    assert not [line for line in lines if "@v1:" in line]
+    assert tree_of(folder) == tree_of(whole)
+
+
+def test_what_was_changed_since_is_refused_and_what_was_sent_goes_on(filled, tmp_path):
+    folder = tmp_path / "changed"
+    export(filled, chosen(filled, "lab/hand"), folder, say=quiet)
+    file = folder / "models/lab/hand/versions/v3/config.json"
+    kept = file.read_bytes()
+    file.unlink()
+    file.write_text("{}")
+    with pytest.raises(DigestMismatchError, match=r"lab/hand@v3: .*config.json has the SHA-256"):
+        bring(filled, open_source(str(folder), Options()), Plan(into="lab/hand-copy"), say=quiet)
+    assert [one.version for one in filled.versions("lab/hand-copy")] == ["v1"]
+    file.write_bytes(kept)
+    done = bring(filled, open_source(str(folder), Options()), Plan(into="lab/hand-copy"), say=quiet)
+    assert (done.known, done.versions, done.faults) == (1, 4, [])
+    copied = filled.version("lab/hand-copy@v3")
+    assert [edge.source for edge in copied.lineage if edge.relation == "trained-on"] == ["datasets:/lab/stripes@v1"]
+    assert copied.aliases == ["production"]
+    with pytest.raises(ConflictError, match="v1 is another version there already"):
+        bring(filled, open_source(str(folder), Options()), Plan(into="lab/hand-base"), say=quiet)
+
+
+def test_the_command_says_what_would_come_before_anything_does(installation, filled, tmp_path):
+    installation.run("steelyard", "export", "lab/hand", str(tmp_path / "out"))
+    outlook = installation.run(
+        "steelyard", "import", str(tmp_path / "out"), "--into", "lab/hand-try", "--dry-run"
+    ).stdout
+    assert outlook.startswith("lab/hand → lab/hand-try: 5 versions (0 there already), ")
+    assert "1 run" in outlook
+    assert "aliases production" in outlook
+    with pytest.raises(SteelyardError):
+        filled.version("lab/hand-try")
+    refused = installation.run("steelyard", "export", "lab/hand", str(tmp_path), check=False)
+    assert "holds something else" in refused.stderr
+
+
+def test_a_hub_and_a_folder_come_in_with_their_dates_and_only_once(installation, filled, tmp_path):
+    source = ("hf:lab/hand", "--endpoint", installation.url, "--source-token", installation.token)
+    command = ("steelyard", "import", *source, "--into", "lab/hand-from-hub")
+    first = installation.run(*command, check=False)
+    assert first.returncode == 3, first.stderr  # its other branches did not come, and that is said
+    assert "other branches than main do not come" in first.stderr
+    second = installation.run(*command, check=False).stdout
+    assert second.endswith("0 new versions, 0 new runs, 0 new records; 3 versions were there.\n")
+    there = {one["title"]: one["created_at"] for one in filled.transport.items("/api/v1/models/lab/hand/versions")}
+    here = {
+        one["title"]: one["created_at"] for one in filled.transport.items("/api/v1/models/lab/hand-from-hub/versions")
+    }
+    assert {title: at[:19] for title, at in here.items()} == {title: there[title][:19] for title in here}
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "w.txt").write_text("w")
+    os.utime(tmp_path / "plain" / "w.txt", (1_577_836_800, 1_577_836_800))
+    installation.run("steelyard", "import", str(tmp_path / "plain"), "--into", "lab/plain")
+    (view,) = filled.transport.items("/api/v1/models/lab/plain/versions")
+    assert datetime.fromisoformat(view["created_at"]) == datetime(2020, 1, 1, tzinfo=UTC)
+    assert list(foresee(filled, open_source(str(tmp_path / "plain"), Options()), Plan(into="lab/plain"))) == [
+        "nobody/plain → lab/plain: 1 version (1 there already), the newest with 1 B"
+    ]
+
+
+def test_a_whole_team_goes_out_and_a_name_for_all_of_it_is_refused(filled, tmp_path):
+    folder = tmp_path / "team"
+    done = export(filled, chosen(filled, "lab"), folder, say=quiet)
+    assert done.repositories > 2
+    assert (folder / "datasets" / "lab" / "stripes" / "repository.json").is_file()
+    with pytest.raises(InvalidInputError, match="say --into TEAM"):
+        list(foresee(filled, open_source(str(folder), Options()), Plan(into="lab/one")))
+    lines = list(foresee(filled, open_source(str(folder), Options()), Plan(into="lab")))
+    assert len([line for line in lines if " → " in line]) == done.repositories  # beside what was left out

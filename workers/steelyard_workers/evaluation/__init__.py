@@ -1,0 +1,1 @@
+"""Evaluation jobs: any version, on any split of a dataset, in the runtime its files are for."""

@@ -1,0 +1,83 @@
+"""One rank of a group, from its start to its end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+
+from steelyard_contracts.jobs import Claim
+from steelyard_workers.group.silent import SilentSession
+from steelyard_workers.orders import LEFT, JobLeftError
+from steelyard_workers.session import JobSession
+
+MAX_RESTARTS = 2
+# The other ranks wait this long while the first validates or saves.
+_PATIENCE = timedelta(hours=6)
+_PR_SET_PDEATHSIG = 1
+
+
+def work(message: dict[str, Any]) -> int:
+    """The rank's share of the job; the exit status that the group's child takes on: 0, or LEFT."""
+    from steelyard_workers.run_job import do_claim
+
+    _die_with_the_agent()
+    rank, restarts = _told("RANK"), _told("TORCHELASTIC_RESTART_COUNT")
+    _join(restarts)
+    claim = Claim.model_validate(message["claim"])
+    where = message["url"], Path(message["folder"])
+    session = JobSession(claim, *where) if rank == 0 else SilentSession(claim, *where, rank)
+    try:
+        with session:
+            signal.signal(signal.SIGTERM, session.orders.on_terminate)
+            if restarts:
+                _go_on(session, restarts)
+            do_claim(session, threads=message["threads"], may_start_again=restarts < MAX_RESTARTS)
+    except JobLeftError:
+        return LEFT
+    distributed.destroy_process_group()
+    return 0
+
+
+def _join(restarts: int) -> None:
+    """Meets the other ranks in the agent's store, under a name of this start's own.
+
+    The store outlives a restart (torch 2.13), and in it the addresses of the ranks before, to which new ones would try
+    to connect.
+    """
+    has_gpus = torch.cuda.is_available()
+    if has_gpus:
+        torch.cuda.set_device(_told("LOCAL_RANK"))
+    address = os.environ["MASTER_ADDR"]  # noqa: TID251 - as below
+    shared = TCPStore(address, _told("MASTER_PORT"), is_master=False, timeout=_PATIENCE)
+    distributed.init_process_group(
+        "nccl" if has_gpus else "gloo",
+        store=PrefixStore(f"start-{restarts}", shared),
+        rank=_told("RANK"),
+        world_size=_told("WORLD_SIZE"),
+        timeout=_PATIENCE,
+    )
+
+
+def _go_on(session: JobSession, restarts: int) -> None:
+    """After a restart within the attempt: what the first rank hears of the last checkpoint is told to all."""
+    known: list[Any] = [session.begin_again(restarts) if distributed.get_rank() == 0 else None]
+    distributed.broadcast_object_list(known, src=0)
+    session.claim = session.claim.model_copy(update=dict(known[0]))
+
+
+def _told(name: str) -> int:
+    return int(os.environ.get(name, "0"))  # noqa: TID251 - torchrun's way to tell a rank which it is
+
+
+def _die_with_the_agent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
