@@ -95,6 +95,7 @@ def story(installation, dataset, quick):
 def test_the_pages_of_a_model(page, story, stripes):
     page.goto("/")
     shoot(page, "home")
+    page.goto("/models?q=shown")
     page.get_by_role("link", name="lab/shown").first.click()
     expect(page.get_by_text("It tells apart: across, down.")).to_be_visible()
     expect(page.get_by_text("production")).to_be_visible()

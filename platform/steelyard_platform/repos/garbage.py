@@ -164,7 +164,8 @@ def _drop_uploads(before: datetime, freed: Freed) -> None:
 
 @transaction.atomic
 def _drop_blobs(digests: list[str], before: datetime) -> int:
-    locked = Blob.objects.select_for_update().filter(pk__in=digests, touched_at__lt=before).order_by("pk")
+    # Locked before it is read who keeps them: a commit touches its blobs first, so that none can begin in between.
+    locked = list(Blob.objects.select_for_update().filter(pk__in=digests, touched_at__lt=before).order_by("pk"))
     kept = set(Blob.objects.filter(_is_kept(), pk__in=digests).values_list("pk", flat=True))
     free = [blob for blob in locked if blob.pk not in kept]
     Blob.objects.filter(pk__in=[blob.pk for blob in free]).delete()
@@ -180,6 +181,7 @@ def _drop_blobs(digests: list[str], before: datetime) -> int:
 
 @transaction.atomic
 def _drop_files(digests: list[str], before: datetime) -> None:
-    locked = XetFile.objects.select_for_update().filter(pk__in=digests, touched_at__lt=before).order_by("pk")
-    free = [file.pk for file in locked.defer("terms") if not Blob.objects.filter(xet=file).exists()]
-    XetFile.objects.filter(pk__in=free).delete()
+    old = XetFile.objects.select_for_update().filter(pk__in=digests, touched_at__lt=before)
+    locked = list(old.order_by("pk").values_list("pk", flat=True))
+    needed = set(Blob.objects.filter(xet__in=locked).values_list("xet", flat=True))
+    XetFile.objects.filter(pk__in=set(locked) - needed).delete()

@@ -124,7 +124,9 @@ def collect_xorbs(before: datetime) -> None:
     for digests in pages_of_keys(unreferenced_xorbs(before, XetFile.objects.none())):
         with transaction.atomic():
             locked = Xorb.objects.select_for_update().filter(pk__in=digests, touched_at__lt=before).order_by("pk")
-            free = [xorb for xorb in locked.defer("layout") if not xorb.files.exists()]
+            held = list(locked.defer("layout"))
+            needed = set(FileXorb.objects.filter(xorb__in=held).values_list("xorb", flat=True))
+            free = [xorb for xorb in held if xorb.pk not in needed]
             doom((xorb.key, xorb.size) for xorb in free)
             Xorb.objects.filter(pk__in=[xorb.pk for xorb in free]).delete()
 
