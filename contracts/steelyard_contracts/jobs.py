@@ -155,8 +155,34 @@ class PredictSpec(WireModel):
     threshold: float = Field(THRESHOLD, ge=0, le=1)
 
 
+class Rendezvous(WireModel):
+    """Where the machines of a group meet: the first one's address, as the others reach it."""
+
+    address: str = Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9.:-]+$")
+    port: int = Field(ge=1, le=65_535)
+
+
+class JoinSpec(WireModel):
+    """Be one more machine of a training that another one leads. The platform asks for it when that one waits."""
+
+    kind: Literal["join"] = "join"
+    train: TrainSpec
+    leader: UUID = Field(description="The training's job, which reports, saves and commits for all.")
+    node: int = Field(ge=1, description="Which of the machines; the leader is 0.")
+    hosts: int = Field(ge=2)
+    rendezvous: Rendezvous
+
+
 JobSpec = Annotated[
-    TrainSpec | EvaluateSpec | OptimiseSpec | InspectSpec | ConvertSpec | CompareSpec | PredictSpec | RunSpec,
+    TrainSpec
+    | EvaluateSpec
+    | OptimiseSpec
+    | InspectSpec
+    | ConvertSpec
+    | CompareSpec
+    | PredictSpec
+    | JoinSpec
+    | RunSpec,
     Field(discriminator="kind"),
 ]
 

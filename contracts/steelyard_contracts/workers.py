@@ -56,6 +56,7 @@ class Resources(WireModel):
     gpus: int = Field(0, ge=0, le=64)
     gpu_memory_gb: float = Field(0, ge=0, le=10_000, description="Memory of each GPU, in 10^9 bytes.")
     processes: int = Field(1, ge=1, le=64, description="Processes that train together, through torchrun.")
+    hosts: int = Field(1, ge=1, le=64, description="Machines that train together, each with all of this.")
 
     def in_words(self) -> str:
         """For sentences: "gpu:a100, 64 GB of memory"."""

@@ -16,6 +16,9 @@ _OPTIONS = (
     click.option("--gpu-memory-gb", type=click.FloatRange(min=0), default=0.0, help="Memory of each of them."),
     click.option("--memory-gb", type=click.FloatRange(min=0), default=0.0, help="Its main memory."),
     click.option("--processes", type=click.IntRange(1, 64), default=1, help="Processes that train together."),
+    click.option(
+        "--hosts", type=click.IntRange(1, 64), default=1, help="Machines that train together, each like this."
+    ),
 )
 
 
@@ -24,7 +27,7 @@ def with_needs(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(*args: Any, labels: tuple[str, ...], **kwargs: Any) -> None:
-        needs = {name: kwargs.pop(name) for name in ("gpus", "gpu_memory_gb", "memory_gb", "processes")}
+        needs = {name: kwargs.pop(name) for name in ("gpus", "gpu_memory_gb", "memory_gb", "processes", "hosts")}
         command(*args, resources=Resources(labels=parse_labels(labels), **needs), **kwargs)
 
     made: Callable[..., None] = wrapped

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from steelyard_contracts.jobs import JobState
+from steelyard_contracts.jobs import AttemptEnd, JobState
 from steelyard_contracts.workers import Resources, WorkerState
 
 pytestmark = [pytest.mark.end_to_end]
@@ -28,13 +28,18 @@ def wait_until(condition, seconds=240.0):
     raise AssertionError("it did not happen in time")
 
 
+def attempts(hub, job):
+    """Oldest first."""
+    return sorted(hub.attempts(job.id), key=lambda one: one.number)
+
+
 @contextlib.contextmanager
-def worker(installation, folder, *options):
+def worker(installation, folder, *options, name="bench"):
     """`steelyard worker` of the team lab, in a process of its own."""
-    told = ["issue_token", "--scope", "worker", "--name", "bench", "--team", "lab"]
+    told = ["issue_token", "--scope", "worker", "--name", name, "--team", "lab"]
     environment = {**installation.environment, "STEELYARD_WORKER_TOKEN": installation.manage(*told).strip()}
     program = str(Path(sys.executable).parent / "steelyard")
-    command = [program, "worker", "--url", installation.url, "--name", "bench", "--folder", str(folder), *options]
+    command = [program, "worker", "--url", installation.url, "--name", name, "--folder", str(folder), *options]
     with (folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
@@ -114,3 +119,43 @@ def test_processes_train_together_and_one_that_dies_is_made_up_for(hub, installa
     steps = hub.metrics(job.id)["validation/accuracy"].steps
     assert steps == [3 * epoch for epoch in range(1, 41)]  # three batches an epoch; none is missing, none doubled
     assert len(list(hub.versions("lab/together"))) == 1
+
+
+@pytest.mark.long
+def test_machines_train_together_and_go_on_without_one_that_dies_or_leaves(hub, installation, dataset, quick, tmp_path):
+    """Three machines, two at a time: one is told to stop, one is killed, and no step is missing or done twice."""
+    fields = {**quick, "epochs": 60, "checkpoint_every": 5}
+    needs = Resources(labels=["pair"], hosts=2)
+    with contextlib.ExitStack() as stack:
+        machines = {}
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            started = worker(installation, tmp_path / name, "--labels", "pair", name=name)
+            machines[name] = stack.enter_context(started)
+            wait_until(lambda name=name: any(one.name == name for one in hub.workers.all()))
+        job = hub.train(dataset=dataset, output="lab/spread", resources=needs, **fields)
+        wait_until(lambda: hub.job(job.id).progress > 0.2)
+        attempt = attempts(hub, job)[-1]
+        assert set(attempt.worker.split(" + ")) == {"first", "second"}
+        joined = attempt.worker.split(" + ")[1]
+        machines[joined].send_signal(signal.SIGTERM)
+        assert machines[joined].wait(60) == 0
+        wait_until(lambda: attempts(hub, job)[0].ending is AttemptEnd.RELEASED)
+        assert hub.job(job.id).state is JobState.QUEUED
+        (tmp_path / "third").mkdir()
+        machines["third"] = stack.enter_context(
+            worker(installation, tmp_path / "third", "--labels", "pair", name="third")
+        )
+        wait_until(lambda: hub.job(job.id).attempt == 2 and hub.job(job.id).progress > 0.5)
+        joined = attempts(hub, job)[1].worker.split(" + ")[1]
+        machines[joined].kill()
+        wait_until(lambda: attempts(hub, job)[1].ending in {AttemptEnd.FAILED, AttemptEnd.LOST})
+        (tmp_path / "fourth").mkdir()
+        stack.enter_context(worker(installation, tmp_path / "fourth", "--labels", "pair", name="fourth"))
+        final = hub.wait(job.id)
+    assert final.state is JobState.SUCCEEDED, final.error
+    assert final.attempt == 3
+    steps = hub.metrics(job.id)["validation/accuracy"].steps
+    assert steps == [3 * epoch for epoch in range(1, 61)]
+    assert len(list(hub.versions("lab/spread"))) == 1
+    assert attempts(hub, job)[1].resumed_from is not None

@@ -38,6 +38,9 @@ class RecordingSession:
     def should_stop(self):
         return False
 
+    def leave_once_saved(self):
+        self.leaves = True
+
     def should_save(self):
         return False
 

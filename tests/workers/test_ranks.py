@@ -40,4 +40,4 @@ def test_outside_a_group_everything_is_as_it_was():
     assert ranks.weight(indices, 10) == 0.5
     assert ranks.draws(generator, 1, 2) is generator
     assert ranks.agree({"accuracy": 1.0}) == {"accuracy": 1.0}
-    assert ranks.agree_on(flag=True)
+    assert ranks.any_says(True, False) == [True, False]

@@ -16,6 +16,7 @@ from steelyard_contracts.jobs import (
     ConvertSpec,
     EvaluateSpec,
     InspectSpec,
+    JoinSpec,
     OptimiseSpec,
     PredictSpec,
 )
@@ -34,10 +35,10 @@ def run_job(message: dict[str, Any]) -> int:
         message: `claim`, the platform's `url`, the worker's `folder`, and how many `threads` it may use.
     """
     claim = Claim.model_validate(message["claim"])
-    if claim.resources.processes > 1 and isinstance(claim.spec, TrainSpec):
+    if is_group(claim):
         from steelyard_workers.group.launch import run_group
 
-        return run_group(message, claim.resources.processes)
+        return run_group(message, claim)
     try:
         with JobSession(claim, message["url"], Path(message["folder"])) as session:
             signal.signal(signal.SIGTERM, session.orders.on_terminate)
@@ -45,6 +46,13 @@ def run_job(message: dict[str, Any]) -> int:
     except JobLeftError:
         return LEFT
     return 0
+
+
+def is_group(claim: Claim) -> bool:
+    """Whether several processes, here or on other machines, do it together."""
+    needs = claim.resources
+    is_shared = isinstance(claim.spec, TrainSpec) and (needs.processes > 1 or needs.hosts > 1)
+    return is_shared or isinstance(claim.spec, JoinSpec)
 
 
 def do_claim(session: JobSession, *, threads: int, may_start_again: bool = False) -> None:

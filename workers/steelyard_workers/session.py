@@ -208,6 +208,10 @@ class JobSession:
         self.orders.is_asked = True
         return self.orders.leave
 
+    def leave_once_saved(self) -> None:
+        """For all ranks of a group, when one of them was told to leave."""
+        self.orders.leave = True
+
     def evaluation(self, report: EvaluationReport) -> None:
         self._transport.call("POST", f"{self._home}/evaluations", body=report)
 

@@ -20,6 +20,7 @@ from steelyard_contracts.jobs import (
     LineageReport,
     LogBatch,
     MetricBatch,
+    Rendezvous,
     ResumePoint,
     UploadSlot,
 )
@@ -47,6 +48,13 @@ def claim(request: HttpRequest, job_id: UUID, body: ClaimRequest) -> Claim:
 def begin_again(request: HttpRequest, job_id: UUID) -> ResumePoint:
     """For an attempt whose processes died and were started again: from where, and what need not be committed again."""
     return services.begin_again(job_id=job_id, actor=api_actor(request))
+
+
+@router.post("/{uuid:job_id}/group", response={204: None})
+def open_group(request: HttpRequest, job_id: UUID, body: Rendezvous) -> Status[None]:
+    """For the first machine of a training on several: where the others find it. They are asked for now."""
+    services.open_group(job_id=job_id, actor=api_actor(request), rendezvous=body)
+    return Status(204, None)
 
 
 @router.post("/{uuid:job_id}/heartbeat", response=HeartbeatAnswer)

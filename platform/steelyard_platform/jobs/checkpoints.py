@@ -53,9 +53,12 @@ def save_checkpoint(*, job_id: UUID, actor: Actor, offer: CheckpointOffer) -> No
 
 
 def read_checkpoint(*, job_id: UUID, actor: Actor) -> Iterator[bytes]:
-    """The bytes to resume from. Raises: LeaseLostError, NotFoundError."""
+    """The bytes to resume from; a machine that joined a training reads its leader's.
+
+    Raises: LeaseLostError, NotFoundError.
+    """
     job = held_job(job_id, actor)
-    found = _newest(job)
+    found = _newest(job.leader or job)
     if found is None:
         raise NotFoundError("The job has no checkpoint yet.")
     return object_store().read(found.object_key)

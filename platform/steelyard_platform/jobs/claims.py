@@ -5,8 +5,8 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce, Concat, Left
 from django.utils import timezone
 
 from steelyard_contracts.errors import ConflictError, ForbiddenError, SteelyardError
@@ -24,6 +24,7 @@ from steelyard_platform.jobs.specs import OWN_KINDS, pin, reader_for
 from steelyard_platform.repos.commits import versions_of_job
 
 _HEARTBEATS_PER_LEASE = 4
+_NAME_LENGTH = 200
 
 
 def claim_job(
@@ -50,6 +51,7 @@ def claim_job(
         with transaction.atomic():
             job = _claimed_with(key, job_id) or _take(job_id, worker, key)
             placement.note_claim(place, job)
+            _tell_leader(job)
             secret = _hand_over_lease(job)
     except ConflictError:
         raise
@@ -88,7 +90,7 @@ def _claim_of(job: Job, secret: str) -> Claim:
         token=secret,
         lease_seconds=int(lease_length().total_seconds()),
         heartbeat_seconds=lease_length().total_seconds() / _HEARTBEATS_PER_LEASE,
-        checkpoint=checkpoint_of(job),
+        checkpoint=checkpoint_of(job.leader or job),
         committed=_committed_by(job),
         resources=Resources.model_validate(job.resources),
     )
@@ -96,7 +98,7 @@ def _claim_of(job: Job, secret: str) -> Claim:
 
 def _claimed_with(key: UUID | None, job_id: UUID) -> Job | None:
     """The job, when this very claim has got it already and only the answer was lost."""
-    jobs = Job.objects.select_for_update(of=("self",)).select_related("team", "token")
+    jobs = Job.objects.select_for_update(of=("self",)).select_related("team", "token", "leader")
     job = jobs.filter(pk=job_id, state=JobState.CLAIMED).first()
     if job is None or key is None:
         return None
@@ -122,7 +124,7 @@ def _take(job_id: UUID, worker: str, key: UUID | None) -> Job:
         raise ConflictError(
             "This job is claimed by another worker, waits for a pause to end, or has ended.", job=str(job_id)
         )
-    job = Job.objects.select_related("team", "token").get(pk=job_id)
+    job = Job.objects.select_related("team", "token", "leader").get(pk=job_id)
     checkpoint = checkpoint_of(job)
     step = checkpoint.step if checkpoint else None
     Attempt.objects.create(job=job, number=job.attempt, worker=worker, claim_key=key, resumed_from=step, started_at=now)
@@ -130,6 +132,13 @@ def _take(job_id: UUID, worker: str, key: UUID | None) -> Job:
         # What the former attempt did beyond its last checkpoint is done again; its points must not mix with the new.
         series.drop_points_beyond(job.pk, -1 if step is None else step)
     return job
+
+
+def _tell_leader(job: Job) -> None:
+    """The attempt of a training on several machines names all of them."""
+    if job.leader_id and job.leader_attempt:
+        named = Left(Concat("worker", Value(f" + {job.worker}")), _NAME_LENGTH)
+        Attempt.objects.filter(job=job.leader_id, number=job.leader_attempt).update(worker=named)
 
 
 def _hand_over_lease(job: Job) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -14,17 +12,15 @@ from steelyard_contracts.jobs import AttemptEnd, Finish, JobState
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import PLATFORM, Actor
 from steelyard_platform.accounts.tokens import retire_token, revoke_token
-from steelyard_platform.jobs import doorbell
 from steelyard_platform.jobs.checkpoints import tidy_checkpoints
+from steelyard_platform.jobs.groups import keep_groups_whole
 from steelyard_platform.jobs.leases import HELD, held_job
 from steelyard_platform.jobs.models import Attempt, Job
-from steelyard_platform.jobs.outcomes import Limits, Outcome, after_finish, after_silence
-from steelyard_platform.jobs.search_bell import ring_search_after_commit
-from steelyard_platform.repos.commits import versions_of_job
+from steelyard_platform.jobs.outcomes import Outcome, after_finish, after_silence
+from steelyard_platform.jobs.settling import limits, settle
 
 # For so long, a worker that did not hear the answer to its last word may say it again.
 _LAST_WORD_IS_KNOWN_FOR = timedelta(minutes=10)
-_MESSAGE_LENGTH = 500
 
 
 def finish_job(*, job_id: UUID, actor: Actor, finish: Finish) -> Job:
@@ -37,12 +33,13 @@ def finish_job(*, job_id: UUID, actor: Actor, finish: Finish) -> Job:
     with transaction.atomic():
         job = held_job(job_id, actor, lock=True)
         is_cancelled = job.cancel_requested_at is not None
-        outcome = after_finish(finish, failures=job.failures, is_cancelled=is_cancelled, limits=_limits())
-        _settle(job, outcome, why=finish.error or "", result=finish.result)
+        outcome = after_finish(finish, failures=job.failures, is_cancelled=is_cancelled, limits=limits())
+        settle(job, outcome, why=finish.error or "", result=finish.result)
         if job.token is not None:
             retire_token(job.token, known_for=_LAST_WORD_IS_KNOWN_FOR)
         audit.record(actor, "finish job", str(job.pk), state=finish.state, becomes=outcome.state)
     tidy_checkpoints(job)
+    keep_groups_whole(beside=job)
     return job
 
 
@@ -65,12 +62,13 @@ def take_back(job_id: UUID) -> bool:
         if job is None:
             return False
         is_cancelled = job.cancel_requested_at is not None
-        outcome = after_silence(failures=job.failures, is_cancelled=is_cancelled, limits=_limits())
-        _settle(job, outcome, why=_silence(job, outcome))
+        outcome = after_silence(failures=job.failures, is_cancelled=is_cancelled, limits=limits())
+        settle(job, outcome, why=_silence(job, outcome))
         if job.token is not None:
             revoke_token(job.token)
         audit.record(PLATFORM, "take back job", str(job.pk), worker=job.worker, attempt=job.attempt)
     tidy_checkpoints(job)
+    keep_groups_whole(beside=job)
     return True
 
 
@@ -84,38 +82,3 @@ def _silence(job: Job, outcome: Outcome) -> str:
     if outcome.state is JobState.LOST:
         return f"The worker went silent {outcome.failures} times, last on {job.worker}; see the log."
     return f"{job.worker} went silent"
-
-
-def _settle(job: Job, outcome: Outcome, *, why: str, result: dict[str, Any] | None = None) -> None:
-    """Writes the outcome to the job, which is locked, and to its attempt; rings for one that is queued again."""
-    now = timezone.now()
-    attempts = Attempt.objects.filter(job=job, number=job.attempt)
-    attempts.update(ended_at=now, ending=outcome.ending, why=why)
-    job.state, job.failures = outcome.state, outcome.failures
-    if outcome.state is JobState.QUEUED:
-        job.message = f"again after: {why}"[:_MESSAGE_LENGTH]
-        job.rung_at = None
-        job.not_before = now + outcome.pause if outcome.pause else None
-    else:
-        job.finished_at, job.result = now, _with_committed(job, result or {})
-        job.error = "" if outcome.state in {JobState.SUCCEEDED, JobState.CANCELLED} else why
-        job.message = str(outcome.state) if outcome.state in {JobState.CANCELLED, JobState.LOST} else ""
-        job.progress = 1.0 if outcome.state is JobState.SUCCEEDED else job.progress
-    job.save()
-    if job.search_id is not None and outcome.state.is_final:
-        ring_search_after_commit(job.search_id)
-    if outcome.state is JobState.QUEUED and not outcome.pause:
-        doorbell.ring_after_commit(job.pk)
-
-
-def _with_committed(job: Job, result: dict[str, Any]) -> dict[str, Any]:
-    """A job that did not succeed says which versions it left behind all the same."""
-    if job.state == JobState.SUCCEEDED:
-        return result
-    left = [f"{one.repository.full_name}@{one.label}" for one in versions_of_job(job.pk)]
-    return {**result, "committed": left} if left else result
-
-
-def _limits() -> Limits:
-    environment = settings.ENVIRONMENT
-    return Limits(environment.max_attempts, timedelta(seconds=environment.retry_pause_seconds))

@@ -53,6 +53,9 @@ class Job(models.Model):
     # Of a trial: the search that asked for it, and its number there.
     search = models.ForeignKey(Search, on_delete=models.SET_NULL, null=True, related_name="jobs")
     trial = models.PositiveIntegerField(null=True)
+    # Of a machine that joins a training on several: the job that leads it, and which of its attempts. See `groups`.
+    leader = models.ForeignKey("self", on_delete=models.CASCADE, null=True, related_name="companions")
+    leader_attempt = models.PositiveSmallIntegerField(null=True)
 
     class Meta:
         indexes: ClassVar = [

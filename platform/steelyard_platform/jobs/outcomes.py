@@ -10,7 +10,7 @@ The services lock the job, ask here, and write what is answered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from steelyard_contracts.jobs import AttemptEnd, Finish, JobState
@@ -55,6 +55,12 @@ def after_silence(*, failures: int, is_cancelled: bool, limits: Limits) -> Outco
     is_last = failures + 1 >= limits.max_attempts and not is_cancelled
     state = JobState.LOST if is_last else _again(is_cancelled=is_cancelled)
     return Outcome(state, AttemptEnd.LOST, failures + 1)
+
+
+def of_companion(outcome: Outcome) -> Outcome:
+    """A machine that joined a training is not tried again by itself: the group is, whole."""
+    state = JobState.FAILED if outcome.state is JobState.QUEUED else outcome.state
+    return replace(outcome, state=state, pause=timedelta(0))
 
 
 def _again(*, is_cancelled: bool) -> JobState:

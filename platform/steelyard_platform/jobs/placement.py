@@ -21,9 +21,10 @@ from steelyard_contracts.jobs import JobState
 from steelyard_contracts.workers import QUICK, Capabilities, NextJob, Resources, fits, lacks, queue_named, queues_of
 from steelyard_platform.accounts.models import Token
 from steelyard_platform.accounts.permissions import Actor
+from steelyard_platform.jobs.leases import HELD
 from steelyard_platform.jobs.models import Job, Worker
 
-WAITS = "waits for a worker"
+WAITS = "waits for"
 # An unregistered worker says nothing of itself: it gets what any machine can do.
 _PLAIN = Capabilities(memory_gb=100_000)
 _LOOKED_AT = 2000
@@ -69,7 +70,18 @@ def admit(job_id: UUID, worker_id: UUID | None, actor: Actor) -> Worker | None:
     has = Capabilities.model_validate(worker.capabilities) if worker else _PLAIN
     if missing := lacks(has, Resources.model_validate(resources), kind=kind):
         raise ConflictError(f"The job needs {missing}, which this worker has not.", job=str(job_id))
+    _admit_group(Resources.model_validate(resources), kind, team)
     return worker
+
+
+def _admit_group(needs: Resources, kind: str, team: int) -> None:
+    """A machine that would wait for others has better things to do. Raises: ConflictError."""
+    if needs.hosts == 1:
+        return
+    rows = Worker.objects.filter(Q(team=None) | Q(team=team)).exclude(job__state__in=HELD)
+    free = sum(one.is_here and fits(one.has, needs, kind=kind) for one in _as_known(rows))
+    if free < needs.hosts:
+        raise ConflictError(f"The job needs {needs.hosts} machines at once, and {free} that fit are free.")
 
 
 def own_worker(worker_id: UUID, actor: Actor) -> Worker:
@@ -88,13 +100,15 @@ def note_claim(worker: Worker | None, job: Job) -> None:
 
 
 def waiting_job_for(worker: Worker, exclude: Sequence[UUID] = ()) -> NextJob | None:
-    """The job that waits longest of those that fit; small ones, which people wait for, come first."""
+    """The job that waits longest of those that fit; first those that people, or other machines, wait for just now."""
     has = Capabilities.model_validate(worker.capabilities)
     rows = waiting_jobs().filter(queue__in=queues_of(has)).exclude(pk__in=exclude)
     if worker.team_id is not None:
         rows = rows.filter(team=worker.team_id)
-    small_first = Case(When(queue=queue_named(QUICK), then=Value(0)), default=Value(1))
-    found = rows.order_by(small_first, "created_at").values_list("pk", "kind", "resources")
+    awaited = Q(queue=queue_named(QUICK)) | Q(leader__isnull=False)
+    found = rows.order_by(Case(When(awaited, then=Value(0)), default=Value(1)), "created_at").values_list(
+        "pk", "kind", "resources"
+    )
     for pk, kind, resources in found[:_LOOKED_AT]:
         needs = Resources.model_validate(resources)
         if fits(has, needs, kind=kind):
@@ -110,7 +124,8 @@ def waiting_jobs() -> QuerySet[Job]:
 
 def waiting_words(needs: Resources, kind: str, known: Iterable[Known]) -> str:
     """What a queued job waits for, and whether anybody could come."""
-    wanted = f"{WAITS} with {words}" if (words := needs.in_words()) else WAITS
+    wanted = f"{WAITS} a worker" if needs.hosts == 1 else f"{WAITS} {needs.hosts} workers at once"
+    wanted += f" with {words}" if (words := needs.in_words()) else ""
     fitting = [one for one in known if fits(one.has, needs, kind=kind)]
     if any(one.is_here for one in fitting):
         return wanted
@@ -142,7 +157,11 @@ def refresh_waiting_words() -> int:
 
 
 def _known(team: int) -> Iterator[Known]:
-    for worker in Worker.objects.filter(Q(team=None) | Q(team=team)).order_by("name")[:_LOOKED_AT]:
+    return _as_known(Worker.objects.filter(Q(team=None) | Q(team=team)))
+
+
+def _as_known(workers: QuerySet[Worker]) -> Iterator[Known]:
+    for worker in workers.order_by("name")[:_LOOKED_AT]:
         yield Known(
             name=worker.name,
             team=worker.team_id,

@@ -25,8 +25,8 @@ def find_job(job_id: UUID, actor: Actor) -> Job:
 
 
 def asked_for() -> models.QuerySet[Job]:
-    """The jobs that people asked for: without what the platform does of its own accord, and without predictions."""
-    return Job.objects.exclude(kind__in=[*OWN_KINDS, "predict"])
+    """The jobs that people asked for: without predictions, and what the platform asks for itself."""
+    return Job.objects.exclude(kind__in=[*OWN_KINDS, "predict", "join"])
 
 
 def view_of(job: Job) -> JobView:

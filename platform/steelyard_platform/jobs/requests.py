@@ -8,7 +8,7 @@ from django.db import transaction
 from pydantic import TypeAdapter, ValidationError
 
 from steelyard_contracts.errors import InvalidInputError
-from steelyard_contracts.jobs import JobSpec, PredictSpec
+from steelyard_contracts.jobs import JobSpec, JoinSpec, PredictSpec
 from steelyard_contracts.run_specs import RunSpec
 from steelyard_contracts.training import TrainSpec
 from steelyard_contracts.wire import faults_in_words
@@ -34,9 +34,14 @@ def request_job(
         raise InvalidInputError("A run trains elsewhere and is no work for a worker; start it with POST /api/v1/runs.")
     if isinstance(spec, PredictSpec):
         raise InvalidInputError("Predictions are asked for with their pictures: POST …/versions/{revision}/predict.")
+    if isinstance(spec, JoinSpec):
+        raise InvalidInputError("Machines are asked to join by the training that needs them; ask for one with hosts.")
+    needs = resources or Resources()
+    if needs.hosts > 1 and not isinstance(spec, TrainSpec):
+        raise InvalidInputError("Only a training is spread over several machines; leave hosts at 1.", hosts=needs.hosts)
     pinned = pin(spec, actor)
     demand(actor, Action.RUN_JOBS, pinned.home.resource)
-    return _queue(pinned, actor, resources or Resources(), cloned_from=cloned_from)
+    return _queue(pinned, actor, needs, cloned_from=cloned_from)
 
 
 def clone_job(*, job: Job, changes: dict[str, Any], actor: Actor) -> Job:

@@ -6,6 +6,7 @@
     leases          heartbeat, write_metrics, write_log: each renews the lease
     checkpoints     offer_checkpoint, save_checkpoint, read_checkpoint
     endings         finish_job, requeue_lost_jobs, as `outcomes` decides
+    groups          open_group, keep_groups_whole: trainings on several machines
     queries         find_job, view_of
 
 Every write by a worker is fenced by its lease: who lost it writes nothing.
@@ -21,6 +22,7 @@ from steelyard_platform.jobs.checkpoints import (
 from steelyard_platform.jobs.claims import begin_again, claim_job
 from steelyard_platform.jobs.doorbell import ring_for_waiting_jobs
 from steelyard_platform.jobs.endings import finish_job, requeue_lost_jobs
+from steelyard_platform.jobs.groups import keep_groups_whole, open_group
 from steelyard_platform.jobs.interventions import cancel_job, resume_job, stop_job
 from steelyard_platform.jobs.leases import heartbeat, held_job, write_log, write_metrics
 from steelyard_platform.jobs.queries import asked_for, attempt_view, find_job, view_of
@@ -39,7 +41,9 @@ __all__ = [
     "finish_job",
     "heartbeat",
     "held_job",
+    "keep_groups_whole",
     "offer_checkpoint",
+    "open_group",
     "read_checkpoint",
     "request_job",
     "request_own_job",

@@ -16,6 +16,7 @@ from steelyard_contracts.jobs import (
     EvaluateSpec,
     InspectSpec,
     JobSpec,
+    JoinSpec,
     OptimiseSpec,
     PredictSpec,
 )
@@ -63,6 +64,8 @@ def pin(spec: JobSpec, actor: Actor) -> Pinned:
             pinned = _pin_compare(spec, actor)
         case PredictSpec():
             pinned = _pin_predict(spec, actor)
+        case JoinSpec():
+            pinned = _pin_join(spec, actor)
         case RunSpec():
             raise InvalidInputError("A run is no job for a worker: the program that trains reports to it.")
     return pinned
@@ -167,6 +170,12 @@ def _pin_predict(spec: PredictSpec, actor: Actor) -> Pinned:
     check_download(Snapshot(runs.repository, runs), actor)
     pinned = spec.model_copy(update={"model": _pinned_text(model), "runs": _pinned_text(runs)})
     return Pinned(pinned, model.repository, frozenset(_reading([model.repository])))
+
+
+def _pin_join(spec: JoinSpec, actor: Actor) -> Pinned:
+    """It reads what the training reads; the one that leads writes."""
+    led = _pin_train(spec.train, actor)
+    return Pinned(spec, led.home, frozenset(grant for grant in led.grants if grant[1] is Action.READ))
 
 
 def _dataset(text: str, actor: Actor) -> Version:

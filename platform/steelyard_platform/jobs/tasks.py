@@ -17,6 +17,7 @@ def look_after_jobs() -> None:
     Ends runs that were cancelled and are silent.
     """
     services.requeue_lost_jobs()
+    services.keep_groups_whole()
     services.ring_for_waiting_jobs()
     services.drop_old_checkpoints()
     tracking.end_unheard_runs()

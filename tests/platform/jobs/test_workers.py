@@ -24,25 +24,17 @@ from steelyard_contracts.workers import (
     WorkerTokenRequest,
 )
 from steelyard_platform.accounts.models import AuditRow
-from steelyard_platform.accounts.permissions import Role, Scope
+from steelyard_platform.accounts.permissions import Role
 from steelyard_platform.accounts.services import set_role
-from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user, issue_token
+from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user
 from steelyard_platform.jobs import placement, services, waiting, worker_tokens, workers
 from steelyard_platform.jobs.models import Job, Worker
 from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
+from tests.support.jobs import worker_of
 
 pytestmark = pytest.mark.django_db
 GPUS = Capabilities(cores=16, memory_gb=128, gpus=[Gpu(name="NVIDIA A100-SXM4-80GB", memory_gb=80)])
 A100 = Resources(labels=["gpu:a100"])
-
-
-def worker_of(team=None, name="bench", capabilities=None, **has):
-    """(the worker's actor, its place): with a token of the team's, or of the installation's."""
-    _, secret = issue_token(name=name, scope=Scope.WORKER, team=team)
-    actor = actor_for_secret(secret)
-    described = capabilities or Capabilities(memory_gb=16, **has)
-    registration = Registration(name=name, host="bench.example", capabilities=described)
-    return actor, workers.register_worker(registration=registration, actor=actor)
 
 
 def job_of(team, owner, resources=None, name="digits"):

@@ -1,4 +1,9 @@
-"""The child of a job that several processes do: it starts them, and starts them again when one dies."""
+"""The child of a job that several processes do: it starts them, and starts them again when one dies.
+
+On one machine, the group is torchrun's own: the ranks that died begin again within the attempt. On several, each
+machine's child starts its own ranks; when any of them dies, so do the others, and the platform tries the training again
+from its last checkpoint, with whatever machines are there then.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +14,78 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from steelyard_workers.group.member import MAX_RESTARTS, work
+from steelyard_contracts.jobs import Claim, JoinSpec
+from steelyard_workers.group.hosts import GroupIncompleteError, join_group, lead_group, leave_group
+from steelyard_workers.group.member import work
 from steelyard_workers.orders import LEFT
 
 _FAILED = 1
+# Within an attempt, of a group on one machine.
+_RESTARTS = 2
+_LOOK_SECONDS = 0.5
+# The agents of other machines wait so long for the leader, who evaluates and commits after the last step.
+_PATIENCE = 6 * 3600
 
 
-def run_group(message: dict[str, Any], processes: int) -> int:
+def run_group(message: dict[str, Any], claim: Claim) -> int:
     """Until the group has ended; returns the exit status for the worker.
 
     The claim reaches the ranks through the pipe by which they are spawned: no file, environment or command line has it.
     """
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id=str(message["claim"]["id"]),
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",  # a free port
-        max_restarts=MAX_RESTARTS,
-        monitor_interval=0.5,
-        start_method="spawn",
-    )
     try:
-        ended = elastic_launch(config, work)(message)
-    except ChildFailedError:
-        return _FAILED
+        if isinstance(claim.spec, JoinSpec):
+            status = _launch(_joining(claim, claim.spec, message), message, restarts=0)
+            return leave_group(message["url"], claim) if status == 0 else status
+        if claim.resources.hosts > 1:
+            with lead_group(message["url"], claim) as endpoint:
+                return _launch(_on_several(claim, endpoint, node=0), message, restarts=0)
+    except GroupIncompleteError:
+        return LEFT
+    return _launch(_on_one(claim), message, restarts=_RESTARTS)
+
+
+def _launch(config: LaunchConfig, message: dict[str, Any], *, restarts: int) -> int:
+    try:
+        elastic_launch(config, work)({**message, "restarts": restarts})
+    except ChildFailedError as error:
+        return LEFT if any(one.exitcode == LEFT for one in error.failures.values()) else _FAILED
     except SignalException as told:
         return LEFT if told.sigval == signal.SIGTERM else _FAILED
-    return LEFT if LEFT in ended.values() else 0
+    return 0
+
+
+def _on_one(claim: Claim) -> LaunchConfig:
+    return LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=claim.resources.processes,
+        run_id=str(claim.id),
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # a free port
+        max_restarts=_RESTARTS,
+        monitor_interval=_LOOK_SECONDS,
+        start_method="spawn",
+    )
+
+
+def _joining(claim: Claim, spec: JoinSpec, message: dict[str, Any]) -> LaunchConfig:
+    endpoint = join_group(message["url"], spec)
+    return _on_several(claim, endpoint, node=spec.node)
+
+
+def _on_several(claim: Claim, endpoint: str, *, node: int) -> LaunchConfig:
+    spec = claim.spec
+    hosts = spec.hosts if isinstance(spec, JoinSpec) else claim.resources.hosts
+    leader = spec.leader if isinstance(spec, JoinSpec) else claim.id
+    return LaunchConfig(
+        min_nodes=hosts,
+        max_nodes=hosts,
+        nproc_per_node=claim.resources.processes,
+        run_id=str(leader),
+        rdzv_backend="static",
+        rdzv_endpoint=endpoint,
+        rdzv_configs={"rank": node, "timeout": _PATIENCE},
+        max_restarts=0,
+        monitor_interval=_LOOK_SECONDS,
+        start_method="spawn",
+    )

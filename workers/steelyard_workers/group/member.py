@@ -14,25 +14,24 @@ import torch
 from torch import distributed
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from steelyard_contracts.jobs import Claim
+from steelyard_contracts.jobs import Claim, JoinSpec
 from steelyard_workers.group.silent import SilentSession
 from steelyard_workers.orders import LEFT, JobLeftError
 from steelyard_workers.session import JobSession
 
-MAX_RESTARTS = 2
 # The other ranks wait this long while the first validates or saves.
 _PATIENCE = timedelta(hours=6)
 _PR_SET_PDEATHSIG = 1
 
 
-def work(message: dict[str, Any]) -> int:
-    """The rank's share of the job; the exit status that the group's child takes on: 0, or LEFT."""
+def work(message: dict[str, Any]) -> None:
+    """The rank's share of the job. Raises: SystemExit, with LEFT, when the group was told to leave."""
     from steelyard_workers.run_job import do_claim
 
     _die_with_the_agent()
     rank, restarts = _told("RANK"), _told("TORCHELASTIC_RESTART_COUNT")
     _join(restarts)
-    claim = Claim.model_validate(message["claim"])
+    claim = _share_of(Claim.model_validate(message["claim"]))
     where = message["url"], Path(message["folder"])
     session = JobSession(claim, *where) if rank == 0 else SilentSession(claim, *where, rank)
     try:
@@ -40,11 +39,18 @@ def work(message: dict[str, Any]) -> int:
             signal.signal(signal.SIGTERM, session.orders.on_terminate)
             if restarts:
                 _go_on(session, restarts)
-            do_claim(session, threads=message["threads"], may_start_again=restarts < MAX_RESTARTS)
+            # A rank on several machines cannot tell its own failure from another's: the platform tries again.
+            is_watched = restarts < message["restarts"] or _told("GROUP_WORLD_SIZE") > 1
+            do_claim(session, threads=message["threads"], may_start_again=is_watched)
     except JobLeftError:
-        return LEFT
+        # Not returned: an agent that was told to end waits for the ranks to be gone, and reads no answers (torch 2.13).
+        sys.exit(LEFT)
     distributed.destroy_process_group()
-    return 0
+
+
+def _share_of(claim: Claim) -> Claim:
+    """A machine that joined does what the leader's spec says, with rights of its own."""
+    return claim.model_copy(update={"spec": claim.spec.train}) if isinstance(claim.spec, JoinSpec) else claim
 
 
 def _join(restarts: int) -> None:

@@ -2,7 +2,8 @@
 
 network = ranks.wrap(network)                 # averages gradients over the ranks
 mine = ranks.share(indices)                   # this rank's part of a batch
-if ranks.agree(session.should_stop()): ...    # what the first rank says, for all
+measures = ranks.agree(measures)              # what the first rank says, for all
+stop, = ranks.any_says(session.should_stop())
 """
 
 from __future__ import annotations
@@ -74,13 +75,13 @@ def agree(value: Value) -> Value:
     return agreed
 
 
-def agree_on(flag: bool) -> bool:  # noqa: FBT001 - it is the one thing that this is about
-    """As `agree`, for a question of every step: it costs a number instead of an object."""
+def any_says(*flags: bool) -> list[bool]:
+    """Of each question, whether any rank says yes. Asked after every step, it costs a few numbers and one exchange."""
     if not is_group():
-        return flag
-    said = torch.tensor(int(flag), device=_device())
-    distributed.broadcast(said, src=0)
-    return bool(said)
+        return list(flags)
+    said = torch.tensor(flags, dtype=torch.int32, device=_device())
+    distributed.all_reduce(said, op=distributed.ReduceOp.MAX)
+    return [bool(one) for one in said.tolist()]
 
 
 def _device() -> torch.device:

@@ -72,6 +72,7 @@ class Session(Protocol):
     def save_checkpoint(self, path: Path, step: int) -> None: ...
     def should_stop(self) -> bool: ...
     def should_save(self) -> bool: ...
+    def leave_once_saved(self) -> None: ...
 
 
 @dataclass
@@ -168,10 +169,13 @@ class Run:
         for within in range(self.position.within, self.steps_per_epoch):
             start = within * self.spec.accumulate
             self.step(batches[start : start + self.spec.accumulate])
-            if ranks.agree_on(self.session.should_stop()):
+            stop, leave = ranks.any_says(self.session.should_stop(), self.session.should_save())
+            if stop:
                 self.position.stopped = "asked to stop"
                 return
-            if self.session.should_save() or (within + 1 < self.steps_per_epoch and self.is_checkpoint_due()):
+            if leave:
+                self.session.leave_once_saved()
+            if leave or (within + 1 < self.steps_per_epoch and self.is_checkpoint_due()):
                 self.save()
         self.position.epoch, self.position.within = epoch + 1, 0
 
