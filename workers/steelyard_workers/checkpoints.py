@@ -5,7 +5,6 @@ The only place where `torch.load` is called, and only with `weights_only=True`: 
 
 from __future__ import annotations
 
-import os
 import pickle  # noqa: TID251 - for the name of its error alone; nothing is unpickled here
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,8 @@ from steelyard_contracts.errors import InvalidInputError
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """By a temporary file beside `path`, which is on the disk before it takes the name."""
-    temporary = path.with_suffix(".new")
-    torch.save(state, temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Into a file on its way to the platform, which checks what arrives: it need not outlive this machine."""
+    torch.save(state, path)
 
 
 def read_state(path: Path) -> Any:

@@ -107,7 +107,7 @@ def sheet(pictures: Sequence[Image.Image]) -> bytes:
     for number, picture in enumerate(pictures):
         paper.paste(picture, (_GAP + number % columns * step, _GAP + number // columns * step))
     file = io.BytesIO()
-    paper.save(file, "PNG")
+    paper.save(file, "PNG", compress_level=1)  # a training waits for it
     return file.getvalue()
 
 

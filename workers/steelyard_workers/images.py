@@ -64,6 +64,11 @@ def split(indices: Tensor, size: int) -> list[Tensor]:
     return batches
 
 
+def spread(count: int, most: int) -> Tensor:
+    """(up to `most`,) indices of `count`, evenly spread, as pictures stand by their classes."""
+    return torch.linspace(0, count - 1, min(count, most)).round().long()
+
+
 def picture_paths(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("*/*") if path.suffix.lower() in SUFFIXES)
 

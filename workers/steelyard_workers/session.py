@@ -18,7 +18,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -57,6 +57,7 @@ from steelyard_contracts.jobs import (
 )
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind, parse_ref
 from steelyard_contracts.weights import FileReport, FileToInspect, TensorChange, TensorChangeBatch, TensorPair
+from steelyard_workers.courier import Courier
 from steelyard_workers.orders import JobLeftError, Orders
 
 Result = TypeVar("Result")
@@ -76,8 +77,9 @@ class JobSession:
         self.claim = claim
         self._patience = max(claim.lease_seconds, 60)
         self._transport = Transport(url, claim.token, patience=self._patience)
-        # For what a run can do without while the store is away: samples and checkpoints.
+        # For what a run can do without while the store is away, and goes on beside: samples and checkpoints.
         self._optional = Transport(url, claim.token, patience=self._patience)
+        self._courier = Courier()
         self._files = Files(self._transport, quiet=True)
         self._cache = folder / "cache"
         self.made = folder / "made"  # what this worker made of versions, kept for jobs to come
@@ -182,6 +184,9 @@ class JobSession:
 
         A refusal, or a store that is away, is told in the log: a training does not end for want of a picture.
         """
+        self._courier.give(lambda: self._send_sample(name, step, png))
+
+    def _send_sample(self, name: str, step: int, png: bytes) -> None:
         headers = {"Authorization": f"Bearer {self.claim.token}", "Content-Type": "image/png"}
         address = f"{self._transport.url}{self._home}/samples?{urlencode({'name': name, 'step': step})}"
         try:
@@ -240,21 +245,33 @@ class JobSession:
     # --- checkpoints -------------------------------------------------------------------------
 
     def save_checkpoint(self, path: Path, step: int) -> None:
-        """Uploads a training state after `step`, as the metrics count; it counts only once the platform has checked it.
+        """Takes a training state after `step`, as the metrics count, and uploads it while the run goes on.
 
-        What was reported up to here goes out before: nobody will report it again. A store that cannot be reached costs
-        the checkpoint, not the run.
+        It counts only once the platform has checked it. The one before is waited for: a run is never more than one
+        behind. A store that cannot be reached costs the checkpoint, not the run.
 
-        Raises: JobLeftError once it is saved, when the worker must leave.
+        Args:
+            path: a file of the session's from now on, which is removed once it is sent.
+            step: the last one that the state knows of.
+
+        Raises: JobLeftError once it is saved, when the worker must leave; what went wrong with the one before.
         """
+        self._courier.wait()
+        self._courier.give(lambda: self._send_checkpoint(path, step))
+        if self.orders.leave:
+            self._courier.wait()
+            raise JobLeftError
+
+    def _send_checkpoint(self, path: Path, step: int) -> None:
         try:
+            # What was reported up to here goes out before: nobody will report it again.
             self._flush()
             with self._doing_without():
                 self._upload_checkpoint(path, step)
         except UnavailableError as error:
             self.log(f"The checkpoint of step {step} could not be saved, and the run goes on: {error}")
-        if self.orders.leave:
-            raise JobLeftError
+        finally:
+            path.unlink(missing_ok=True)
 
     def _upload_checkpoint(self, path: Path, step: int) -> None:
         offer = CheckpointOffer(step=step, size=path.stat().st_size, sha256=_sha256_of_file(path))
@@ -315,6 +332,7 @@ class JobSession:
             title: the version's title.
         """
         self.orders.is_asked = False
+        self._courier.wait()
         done = self._committed(repository, branch)
         if done is not None:
             return done.version
@@ -343,9 +361,12 @@ class JobSession:
         self._end(Finish(state=JobState.SUCCEEDED, result={**result, **told}))
 
     def fail(self, error: str, *, retryable: bool) -> None:
+        with suppress(SteelyardError, OSError):  # one fault is enough to tell
+            self._courier.wait()
         self._end(Finish(state=JobState.FAILED, error=error[:4000], retryable=retryable))
 
     def _end(self, finish: Finish) -> None:
+        self._courier.wait()
         self._stop.set()
         self._flusher.join()
         self._flush()

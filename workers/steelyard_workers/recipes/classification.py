@@ -20,7 +20,7 @@ from steelyard_contracts.refs import RepositoryKind
 from steelyard_contracts.training import TrainSpec
 from steelyard_workers.datasets.files import class_folder
 from steelyard_workers.drawing import SHOWN, answer_drawn, sheet
-from steelyard_workers.images import ImageFolder, augment, channels_of, labels_of, normalise
+from steelyard_workers.images import ImageFolder, augment, channels_of, labels_of, normalise, split, spread
 from steelyard_workers.processors import Normalisation
 from steelyard_workers.recipes.versions import begin, fetch_base, leave, train_network
 from steelyard_workers.session import JobSession
@@ -135,10 +135,10 @@ class Classification:
             ]
         )
 
-    def plain_batches(self) -> Iterator[Tensor]:
+    def plain_batches(self, most: int) -> Iterator[Tensor]:
         """The training pictures as they are."""
-        for pictures, _ in self.data.train.batches(_EVALUATION_BATCH):
-            yield pictures.to(self.device)
+        for indices in split(spread(len(self), most), _EVALUATION_BATCH):
+            yield normalise(self.data.train.pixels(indices).to(self.device).float() / 255)
 
 
 def one_of_each(targets: Tensor, count: int) -> Tensor:

@@ -23,7 +23,7 @@ from steelyard_workers.datasets.detection import DetectionSplit
 from steelyard_workers.datasets.framing import Framing, draw_frames, frame_boxes, frame_pictures
 from steelyard_workers.detections import decode_detections, predict_boxes
 from steelyard_workers.drawing import SHOWN, boxes_drawn, sheet
-from steelyard_workers.images import split
+from steelyard_workers.images import split, spread
 from steelyard_workers.measures import detection
 from steelyard_workers.processors import Normalisation
 from steelyard_workers.recipes.versions import begin, fetch_base, leave, train_network
@@ -204,9 +204,9 @@ class Detection:
             ]
         )
 
-    def plain_batches(self) -> Iterator[Tensor]:
+    def plain_batches(self, most: int) -> Iterator[Tensor]:
         """The training pictures as they are."""
-        for indices in split(torch.arange(len(self)), _EVALUATION_BATCH):
+        for indices in split(spread(len(self), most), _EVALUATION_BATCH):
             yield self.normalise(self.data.train.pictures.pixels(indices).to(self.device).float() / 255)
 
 

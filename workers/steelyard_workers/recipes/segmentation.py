@@ -22,7 +22,7 @@ from steelyard_workers.datasets import open_split
 from steelyard_workers.datasets.framing import Framing, draw_frames, frame_masks, frame_pictures
 from steelyard_workers.datasets.segmentation import IGNORED, SegmentationSplit
 from steelyard_workers.drawing import SHOWN, masks_drawn, sheet
-from steelyard_workers.images import split
+from steelyard_workers.images import split, spread
 from steelyard_workers.measures import segmentation
 from steelyard_workers.processors import Normalisation
 from steelyard_workers.recipes.versions import begin, fetch_base, leave, train_network
@@ -133,9 +133,9 @@ class Segmentation:
             ]
         )
 
-    def plain_batches(self) -> Iterator[Tensor]:
+    def plain_batches(self, most: int) -> Iterator[Tensor]:
         """The training pictures as they are."""
-        for indices in split(torch.arange(len(self)), _EVALUATION_BATCH):
+        for indices in split(spread(len(self), most), _EVALUATION_BATCH):
             yield self.normalise(self.data.train.pictures.pixels(indices).to(self.device).float() / 255)
 
 

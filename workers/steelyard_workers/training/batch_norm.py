@@ -13,9 +13,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from steelyard_workers.training.freezing import frozen_modules, set_training
 
-# A mean over this many pictures is as good as one over all.
-MOST_PICTURES = 16_384
-
 
 @torch.no_grad()
 def reestimate(network: nn.Module, batches: Iterable[Tensor], forward: Callable[[Tensor], object]) -> bool:
@@ -33,12 +30,8 @@ def reestimate(network: nn.Module, batches: Iterable[Tensor], forward: Callable[
         one.reset_running_stats()
         one.momentum = None  # a cumulative mean instead of a moving one
     set_training(network)
-    seen = 0
     for batch in batches:
         forward(batch)
-        seen += len(batch)
-        if seen >= MOST_PICTURES:
-            break
     for one, momentum in zip(live, momenta, strict=True):
         one.momentum = momentum
     network.eval()

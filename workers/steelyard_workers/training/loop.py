@@ -290,7 +290,7 @@ class Run:
     def save(self) -> None:
         """Everything that the next step depends on. Raises: DivergedError, so that no ruined state is kept."""
         self.meters.look()
-        path = self.session.scratch / "state"
+        path = self.session.scratch / f"state-{self.position.step}"
         state = {
             "batch_size": self.batch_size,
             "network": self.network.state_dict(),
