@@ -50,7 +50,7 @@ def prepare(session: JobSession, spec: TrainSpec, *, threads: int) -> tuple[Dete
     spec = with_side(spec, base)
     data = load_data(session, spec)
     begun = begin(session, spec, labels=data.train.labels, base=base)
-    fit_queries(session, begun.network, side=spec.side)
+    fit_queries(session.log, begun.network, side=spec.side)
     begun.network.loss_function = in_float32(begun.network.loss_function)
     if machine.device.type == "cuda" and spec.deterministic:
         # Sampling at fractions of a pixel, which these networks' attention does, has no deterministic gradient there.
@@ -78,15 +78,15 @@ def load_data(session: JobSession, spec: TrainSpec) -> Data:
     return data
 
 
-def fit_queries(session: JobSession, network: Any, *, side: int) -> None:
+def fit_queries(tell: Callable[[str], None], network: Any, *, side: int) -> None:
     """A small picture has fewer places to look at than a large one; the network cannot choose more than there are."""
     strides = getattr(network.config, "feat_strides", None)
     if strides is None:
         return
     places = sum((-(-side // stride)) ** 2 for stride in strides)
     if places < network.config.num_queries:
-        session.log(f"pictures of {side} px have {places} places to look at: {places} queries instead of "
-                    f"{network.config.num_queries}")  # fmt: skip
+        tell(f"pictures of {side} px have {places} places to look at: {places} queries instead of "
+             f"{network.config.num_queries}")  # fmt: skip
         network.config.num_queries = places
 
 
