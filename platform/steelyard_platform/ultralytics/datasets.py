@@ -17,7 +17,7 @@ from steelyard_platform.repos.queries import find_existing_version, find_reposit
 from steelyard_platform.repos.services import create_repository, delete_repository
 from steelyard_platform.ultralytics import reports
 from steelyard_platform.ultralytics.describing import describe, refuse_others, renamed, visibility_of
-from steelyard_platform.ultralytics.files import export_address
+from steelyard_platform.ultralytics.files import dataset_version, export_address
 from steelyard_platform.ultralytics.http import NotHereError, facade_view, json_body, limit_of, signed_in, text_of
 from steelyard_platform.ultralytics.records import (
     dataset_record,
@@ -98,12 +98,15 @@ def _delete(request: HttpRequest, owner: str, dataset: str) -> HttpResponseBase:
 
 
 def _export(request: HttpRequest, owner: str, dataset: str) -> HttpResponseBase:
-    """The newest version, or that of a number, as NDJSON."""
-    actor, repository = _find(request, owner, dataset)
+    """The newest version, that of a number, or `name@revision`, as NDJSON."""
+    plain, _, revision = dataset.partition("@")
+    actor, repository = _find(request, owner, plain)
     number = request.GET.get("v")
     if number is not None and not (number.isascii() and number.isdigit() and 0 < len(number) < 10):  # noqa: PLR2004 - digits
         raise InvalidInputError(f"'v' is the number of a version, not {number[:60]!r}.", field="v")
-    version = _version(repository, f"v{int(number)}" if number else None, actor)
+    wanted = f"v{int(number)}" if number else revision
+    name = f"{repository.name}@{wanted}" if wanted else repository.name
+    version = dataset_version(repository.team.name, name, actor)
     return JsonResponse(
         {"downloadUrl": export_address(request, version, actor), "version": version.number, "cached": True}
     )
@@ -151,8 +154,16 @@ def _ingest(request: HttpRequest, owner: str, dataset: str) -> HttpResponseBase:
 
 
 of_owner = facade_view(get=_list)
+
+
+def _clone(request: HttpRequest, owner: str, dataset: str) -> HttpResponseBase:
+    _find(request, owner, dataset)
+    raise NotHereError("A dataset is not copied here; train on it where it is: its versions do not change.")
+
+
 all_of_them = facade_view(post=_create)
 one = facade_view(get=_retrieve, patch=_update, delete=_delete)
+clone = facade_view(post=_clone)
 exported = facade_view(get=_export, post=_snapshot)
 trained = facade_view(get=_trained)
 class_stats = facade_view(get=_class_stats)

@@ -20,7 +20,7 @@ from steelyard_platform.jobs.estimates import remaining_seconds
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.jobs.series import last_values
 from steelyard_platform.jobs.services import cancel_job
-from steelyard_platform.repos.models import Entry, Repository, Version
+from steelyard_platform.repos.models import Branch, Entry, Repository, Version
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import find_branch
 from steelyard_platform.repos.services import delete_branch, delete_version
@@ -37,7 +37,7 @@ from steelyard_platform.ultralytics.records import (
     status_of,
 )
 from steelyard_platform.ultralytics.starts import WANTED, full_name_of, own_namespace
-from steelyard_platform.ultralytics.weights import Weights, branch_of, entry_of
+from steelyard_platform.ultralytics.weights import Weights, branch_of, find_weights, twin_branches_of
 
 _MOST = 500
 _ONNX = ".onnx"
@@ -130,7 +130,10 @@ def _update(request: HttpRequest, owner: str, project: str, model: str) -> HttpR
 
 
 def _delete(request: HttpRequest, owner: str, project: str, model: str) -> HttpResponseBase:
-    """What the run saved goes to the trash; the run itself is history, and only not listed as a model any more."""
+    """What the run saved goes to the trash, with what conversions made of it.
+
+    The run itself is history, and only not listed as a model any more.
+    """
     actor, repository, run = find_model(request, owner, project, model)
     demand(actor, Action.MANAGE, repository.resource)
     if not JobState(run.state).is_final and status_of(run) != "untrained":
@@ -138,7 +141,10 @@ def _delete(request: HttpRequest, owner: str, project: str, model: str) -> HttpR
     branch = find_branch(repository, branch_of(run))
     saved = Version.objects.select_related("repository__team", "branch").filter(repository=repository, job=run.pk)
     elsewhere = saved.exclude(branch=branch) if branch is not None else saved
+    twins = Branch.objects.filter(repository=repository, name__in=twin_branches_of(saved))
     with transaction.atomic():
+        for twin in twins:
+            delete_branch(repository=repository, name=twin.name, actor=actor)
         for version in elsewhere.order_by("-number"):
             delete_version(version=version, actor=actor)
         if branch is not None:
@@ -151,13 +157,13 @@ def _delete(request: HttpRequest, owner: str, project: str, model: str) -> HttpR
 
 
 def _files(request: HttpRequest, owner: str, project: str, model: str) -> HttpResponseBase:
-    actor, repository, run = find_model(request, owner, project, model)
-    version = _saved(repository, run)
-    if version is None:
+    """Of a run what it saved last; of anything else that names a version, such as an alias, that one."""
+    actor, repository = find_project(request, owner, project)
+    run = _shown(repository, actor).filter(run__name=model).first()
+    if run is not None and _saved(repository, run) is None:
         return JsonResponse({"files": []})
-    version.repository = repository
-    weights = Weights(repository, version, entry_of(version))
-    address = weights_address(request, weights, run.run.name, actor)
+    weights = find_weights(repository.full_name, model, actor)
+    address = weights_address(request, weights, model, actor)
     return JsonResponse({"files": [{"name": weights.file_name, "size": weights.size, "downloadUrl": address}]})
 
 

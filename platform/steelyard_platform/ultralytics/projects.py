@@ -13,7 +13,7 @@ from steelyard_platform.repos.queries import find_repository, visible_repositori
 from steelyard_platform.repos.services import create_repository, delete_repository
 from steelyard_platform.ultralytics import reports
 from steelyard_platform.ultralytics.describing import describe, refuse_others, renamed, visibility_of
-from steelyard_platform.ultralytics.http import facade_view, json_body, limit_of, signed_in, text_of
+from steelyard_platform.ultralytics.http import NotHereError, facade_view, json_body, limit_of, signed_in, text_of
 from steelyard_platform.ultralytics.records import DELETED, model_records, project_records
 from steelyard_platform.ultralytics.starts import own_namespace
 
@@ -75,6 +75,12 @@ def _delete(request: HttpRequest, owner: str, project: str) -> HttpResponseBase:
     return JsonResponse({"success": True, "cascadedModels": runs})
 
 
+def _clone(request: HttpRequest, owner: str, project: str) -> HttpResponseBase:
+    find_project(request, owner, project)
+    raise NotHereError("A project is not copied here; steelyard export and import move one whole.")
+
+
 of_owner = facade_view(get=_list)
 all_of_them = facade_view(post=_create)
 one = facade_view(get=_retrieve, patch=_update, delete=_delete)
+clone = facade_view(post=_clone)

@@ -16,13 +16,13 @@ from steelyard_platform.accounts.permissions import Action, Actor, demand
 from steelyard_platform.jobs import tracking
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.jobs.run_facts import RUN, WITH_RUN
-from steelyard_platform.repos.models import TrashedAs, TrashItem
+from steelyard_platform.repos.models import TrashedAs, TrashItem, Version
 from steelyard_platform.repos.paging import whole_number
 from steelyard_platform.repos.restoring import empty, restore
 from steelyard_platform.repos.trash import due_at, visible_items
 from steelyard_platform.ultralytics.http import NotHereError, facade_view, json_body, limit_of, signed_in, text_of
 from steelyard_platform.ultralytics.records import DELETED, moment, project_of
-from steelyard_platform.ultralytics.weights import branch_of
+from steelyard_platform.ultralytics.weights import branch_of, twin_branches_of
 
 _TYPES = {"project": RepositoryKind.MODEL, "dataset": RepositoryKind.DATASET}
 _MODEL = "model"
@@ -88,9 +88,12 @@ def _run_record(run: Job) -> dict[str, Any]:
 
 
 def _items_of(run: Job) -> QuerySet[TrashItem]:
-    of_the_run = Q(what=TrashedAs.BRANCH, branch_name=branch_of(run)) | Q(what=TrashedAs.VERSION, version__job=run.pk)
+    """What went last comes first, as those before may stand on it."""
+    saved = Version.objects.filter(job=run.pk)
+    branches = [branch_of(run), *twin_branches_of(saved)]
+    of_the_run = Q(what=TrashedAs.BRANCH, branch_name__in=branches) | Q(what=TrashedAs.VERSION, version__job=run.pk)
     rows = TrashItem.objects.filter(of_the_run, repository=run.run.project)
-    return rows.select_related("repository__team", "version").order_by("pk")
+    return rows.select_related("repository__team", "version").order_by("-pk")
 
 
 def _find_deleted(key: str, actor: Actor) -> Job:

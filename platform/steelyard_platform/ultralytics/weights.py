@@ -8,7 +8,7 @@ of the run called so, or else what the name means as a revision: `v3`, an alias,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,6 +104,11 @@ def entry_of(version: Version) -> Entry:
 
 def branch_of(run: Job) -> str:
     return f"runs/{run.run.name}"
+
+
+def twin_branches_of(versions: Iterable[Version]) -> list[str]:
+    """Where a conversion wrote what these hold as safetensors, if it did."""
+    return [f"{version.label}-safetensors" for version in versions]
 
 
 def save_checkpoint(run: Job, repository: Repository, path: str, blob: Blob, actor: Actor) -> Version:

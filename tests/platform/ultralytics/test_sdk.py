@@ -9,9 +9,11 @@ import pytest
 from steelyard_contracts.jobs import JobState
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.accounts.models import Token
+from steelyard_platform.accounts.tokens import actor_for_user
 from steelyard_platform.repos.models import Repository, Version
 from steelyard_platform.repos.revisions import resolve
-from tests.support.factories import make_repository, make_user, picture_dataset, token_for
+from steelyard_platform.repos.services import create_branch
+from tests.support.factories import commit_files, make_repository, make_user, picture_dataset, token_for
 
 pytestmark = pytest.mark.django_db
 
@@ -81,6 +83,11 @@ def test_a_model_is_made_uploaded_deleted_and_restored(ask, client, owner, team)
     )
     (file,) = ask("GET", f"{one}/files")[1]["files"]
     assert (file["name"], file["size"]) == ("shelf-v2.pt", 7)
+    assert ask("GET", f"models/{team}/shelf/v2/files")[1]["files"][0]["name"] == "shelf-v2.pt"
+    assert ask("GET", f"models/{team}/shelf/v9/files")[0] == 404
+    # What a conversion makes of it goes and comes with it.
+    create_branch(repository=shelf, name="v2-safetensors", start=resolve(shelf), actor=actor_for_user(owner))
+    commit_files(shelf, owner, {"model.safetensors": b"twin"}, branch="v2-safetensors")
     assert ask("DELETE", one) == (200, {"success": True})
     assert ask("GET", one)[0] == 404
     assert resolve(shelf).version is None
@@ -88,6 +95,7 @@ def test_a_model_is_made_uploaded_deleted_and_restored(ask, client, owner, team)
     (item,) = ask("GET", "trash?type=model")[1]["items"]
     assert ask("POST", "trash", {"id": item["_id"], "type": "model"}) == (200, {"success": True})
     assert ask("GET", one)[1]["model"]["version"] == "v2"
+    assert resolve(shelf, "v2-safetensors").version is not None
 
 
 def test_a_training_shows_its_progress_and_is_cancelled(ask, training, team):
@@ -120,6 +128,9 @@ def test_a_dataset_is_described_and_exported(ask, training, owner, team):
     _, export = ask("GET", f"datasets/{team}/cats/export?v=1")
     assert export["version"] == 1
     assert "/ultralytics/exports/" in export["downloadUrl"]
+    assert ask("GET", f"datasets/{team}/cats@v1/export")[1]["version"] == 1
+    assert ask("GET", f"datasets/{team}/cats@v9/export")[0] == 404
+    assert ask("POST", f"datasets/{team}/cats/clone", {})[0] == 501
     assert ask("POST", f"datasets/{team}/cats/export", {})[1]["reused"] is True
     assert ask("GET", f"datasets/{team}/cats/class-stats")[1]["classes"][0] == {"classId": 0, "count": 6}
     training.start(data=f"ul://{team}/datasets/cats")
