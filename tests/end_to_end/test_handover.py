@@ -8,13 +8,14 @@ import json
 import os
 import subprocess
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from steelyard.handover.importer import bring, foresee
+from steelyard.handover.mlflow_client import MLflowServer
 from steelyard.handover.naming import Plan
 from steelyard.handover.opening import Options, open_source
 from steelyard.handover.writer import chosen, export
@@ -89,8 +90,31 @@ def tell_run(hub):
     call("POST", f"/api/v1/runs/{run}/points", body={"points": points})
     call("POST", f"/api/v1/runs/{run}/lines", body={"lines": [{"number": 0, "text": "epoch 1"}]})
     call("POST", f"/api/v1/runs/{run}/versions", body={"version": "v3"})
+    tell_as_mlflow(hub, UUID(run).hex)
     end = {"state": "succeeded", "result": {"best": 1}, "at": "2021-01-01T01:00:00Z"}
     call("POST", f"/api/v1/runs/{run}/finish", body=end)
+
+
+def tell_as_mlflow(hub, run):
+    """What MLflow's clients add: files of a run, a model that is logged and no version, words on a version."""
+    api, files = "/mlflow/api/2.0/mlflow", "/mlflow/api/2.0/mlflow-artifacts/artifacts"
+    call, server = hub.transport.call, MLflowServer.of_steelyard(hub.transport)
+
+    def put(uri, path, data):
+        hub.transport.send("PUT", f"{files}/{uri.removeprefix('mlflow-artifacts:/')}/{path}", data, "text/plain")
+
+    put(server.needed_run(run)["info"]["artifact_uri"], "notes/ä b.txt", b"as I went along")
+    experiment = (server.experiment("lab/hand") or {})["experiment_id"]
+    body = {"name": "tree", "source_run_id": run, "experiment_id": experiment, "model_type": "forest"}
+    body |= {"tags": [{"key": "kind", "value": "small"}], "params": [{"key": "depth", "value": "3"}]}
+    info = call("POST", f"{api}/logged-models", body=body)["model"]["info"]
+    put(info["artifact_uri"], "MLmodel", b"flavors: {}")
+    end = {"model_id": info["model_id"], "status": "LOGGED_MODEL_READY"}
+    call("PATCH", f"{api}/logged-models/{info['model_id']}", body=end)
+    place = {"name": "lab/hand", "version": "3"}
+    call("PATCH", f"{api}/model-versions/update", body={**place, "description": "the third"})
+    call("POST", f"{api}/model-versions/set-tag", body={**place, "key": "checked", "value": "yes"})
+    call("POST", f"{api}/registered-models/set-tag", body={"name": "lab/hand", "key": "owner", "value": "ada"})
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +166,13 @@ def test_export_import_and_export_again_give_equal_trees(filled, tmp_path):
     assert {one.version: (one.commit, one.author) for one in hub.versions("lab/hand")} == before
     export(hub, chosen(hub, "lab/hand"), second, say=quiet)
     assert tree_of(first) == tree_of(second)
+    home = first / "models" / "lab" / "hand"
+    assert (home / "runs" / "exp 1%2Fa" / "artifacts" / "notes" / "ä b.txt").read_bytes() == b"as I went along"
+    assert (home / "logged-models" / "1" / "artifacts" / "MLmodel").read_bytes() == b"flavors: {}"
+    found = MLflowServer.of_steelyard(hub.transport).versions("lab/hand")
+    model = next(one for one in found if one["version"] == "3")
+    assert (model["description"], model["tags"]) == ("the third", [{"key": "checked", "value": "yes"}])
+    assert model["run_id"] == next(iter(hub.runs.list(project="lab/hand"))).id.hex
     assert not list(first.glob(".steelyard"))
     again = bring(hub, open_source(str(first), Options()), Plan(), say=quiet)
     assert (again.versions, again.records, again.runs, again.known) == (0, 0, 0, 5)

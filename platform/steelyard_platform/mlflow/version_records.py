@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from steelyard_platform.accounts.models import Team
+from steelyard_platform.jobs.models import Job
+from steelyard_platform.jobs.run_facts import RUN
 from steelyard_platform.mlflow.http import as_pairs, millis
 from steelyard_platform.mlflow.names import name_for
 from steelyard_platform.mlflow.registry import note_of
@@ -33,10 +36,20 @@ def records_of(versions: Sequence[Version], own: Team, name: str = "") -> list[d
         .values_list("version_id", "name")
     ):
         aliases[key].append(alias)
-    return [_record(one, name or name_for(one.repository, own), aliases[one.pk]) for one in versions]
+    runs = _runs_that_saved(versions)
+    return [
+        _record(one, name or name_for(one.repository, own), aliases[one.pk], runs.get(one.job, "")) for one in versions
+    ]
 
 
-def _record(version: Version, name: str, aliases: list[str]) -> dict[str, Any]:
+def _runs_that_saved(versions: Sequence[Version]) -> dict[UUID | None, str]:
+    """Ids of runs by the jobs' that committed: of versions that came another way than by MLflow's clients."""
+    jobs = {one.job for one in versions if one.job is not None and not note_of(one).run_id}
+    found = Job.objects.filter(pk__in=jobs, kind=RUN).values_list("pk", flat=True) if jobs else ()
+    return {pk: pk.hex for pk in found}
+
+
+def _record(version: Version, name: str, aliases: list[str], run: str) -> dict[str, Any]:
     note = note_of(version)
     record: dict[str, Any] = {
         "name": name,
@@ -47,7 +60,7 @@ def _record(version: Version, name: str, aliases: list[str]) -> dict[str, Any]:
         "current_stage": note.stage,
         "description": note.description,
         "source": note.source or address_of(version),
-        "run_id": note.run_id,
+        "run_id": note.run_id or run,
         "run_link": note.run_link,
         "status": "READY",
         "tags": as_pairs(note.tags),

@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.handover.layout import Home, homes, read_digests, read_json, read_records
-from steelyard.handover.run_files import read_runs
-from steelyard.handover.source import File, LocalFile, SourceRepository, SourceVersion, moment
+from steelyard.handover.run_files import logged_files, read_runs
+from steelyard.handover.source import (
+    File,
+    LocalFile,
+    LoggedModel,
+    Registered,
+    SourceRepository,
+    SourceVersion,
+    moment,
+)
 from steelyard_contracts.errors import InvalidInputError
 
 _FIELDS = ("version", "branch", "title", "author", "created_at")
@@ -40,14 +48,36 @@ def _repository(home: Home) -> SourceRepository:
         evaluations=partial(read_records, home.records("evaluations")),
         lineage_follows=True,
         runs=read_runs(home),
+        logged=[_logged(path.parent) for path in sorted(home.folder.glob("logged-models/*/model.json"))],
     )
+    words = home.folder / "mlflow.json"
+    said = read_json(words) if words.is_file() else {}
+    found.registered = _registered(said)
     for record in read_records(home.records("versions")):
         _check(home, record)
         if why := record.get("left_out"):
             found.faults.append(f"{home.ref}@{record['version']} was left out of the export: {why}")
         else:
-            found.versions.append(_version(home, record))
+            version = _version(home, record)
+            version.registered = _registered((said.get("versions") or {}).get(version.label) or {})
+            found.versions.append(version)
     return found
+
+
+def _registered(said: Mapping[str, Any]) -> Registered:
+    return Registered(str(said.get("description") or ""), dict(said.get("tags") or {}), str(said.get("stage") or ""))
+
+
+def _logged(folder: Path) -> LoggedModel:
+    record = read_json(folder / "model.json")
+    return LoggedModel(
+        name=str(record.get("name") or ""),
+        run=str(record.get("run") or ""),
+        model_type=str(record.get("model_type") or ""),
+        tags=dict(record.get("tags") or {}),
+        params=dict(record.get("params") or {}),
+        files=partial(logged_files, folder),
+    )
 
 
 def _version(home: Home, record: dict[str, Any]) -> SourceVersion:

@@ -14,10 +14,11 @@ from itertools import islice
 from typing import Any
 
 from steelyard.client import Client
+from steelyard.handover.mlflow_sending import MLflowSender
 from steelyard.handover.naming import Names, Plan
 from steelyard.handover.run_sending import send_runs
 from steelyard.handover.sending import imports, send_version
-from steelyard.handover.source import Source, SourceRepository, SourceVersion, moment
+from steelyard.handover.source import Source, SourceGoneError, SourceRepository, SourceVersion, moment
 from steelyard_contracts.errors import ConflictError, NotFoundError, StaleParentError, SteelyardError
 from steelyard_contracts.handover import MOST_AT_ONCE, ImportedVersion, VersionRecord
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind
@@ -67,6 +68,7 @@ def bring(client: Client, source: Source, plan: Plan, *, say: Say) -> Brought:
         target.bring_versions()
     for target in targets:  # only now: lineage and measures name versions of other repositories
         target.bring_records()
+    done.faults += [fault for one in repositories for fault in one.faults]
     return done
 
 
@@ -78,7 +80,6 @@ class _Target:
         self._ref = names.of(source.ref)
         self._labels: dict[str, str] = {}
         self._tips: dict[str, int | None] = {}
-        done.faults += source.faults
 
     def bring_versions(self) -> None:
         try:
@@ -97,6 +98,8 @@ class _Target:
                 continue
             try:
                 self._bring(version)
+            except SourceGoneError as error:
+                self._done.faults.append(f"{self._source.ref}@{version.label}: {error}")
             except SteelyardError as error:
                 raise type(error)(f"{self._source.ref}@{version.label}: {error}") from error
         for branch in self._source.branches:
@@ -172,9 +175,15 @@ class _Target:
             if (gate["rule"], gate["applies_to"]) not in there:
                 self._client.add_gate(self._ref, gate["rule"], applies_to=gate["applies_to"])
                 self._done.records += 1
+        ids: dict[str, str] = {}
         if self._source.runs:
             own = [(version.run, self._labels[version.label]) for version in self._source.versions if version.run]
-            self._done.runs += send_runs(self._client, self._ref, self._source, own, self._names, self._say)
+            new, ids = send_runs(self._client, self._ref, self._source, own, self._names, self._say)
+            self._done.runs += new
+        if self._ref.kind is RepositoryKind.MODEL:
+            mlflow = MLflowSender(self._client, self._ref)
+            mlflow.send_words(self._source, self._labels)
+            self._done.records += mlflow.send_logged(self._source.logged, ids, self._done.faults)
 
     def _tags(self) -> None:
         there = {tag.name for tag in self._client.tags(self._ref)}

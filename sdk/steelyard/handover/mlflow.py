@@ -17,9 +17,19 @@ from typing import Any
 
 from steelyard.handover.download import save
 from steelyard.handover.mlflow_client import MLflowServer
+from steelyard.handover.mlflow_writing import pairs, words
 from steelyard.handover.naming import NOBODY
 from steelyard.handover.plain import slug
-from steelyard.handover.source import File, Point, SourceRepository, SourceRun, SourceVersion
+from steelyard.handover.source import (
+    File,
+    LoggedModel,
+    Point,
+    Registered,
+    SourceGoneError,
+    SourceRepository,
+    SourceRun,
+    SourceVersion,
+)
 from steelyard_contracts.errors import InvalidInputError, NotFoundError
 from steelyard_contracts.refs import Ref, RepositoryKind
 
@@ -51,7 +61,11 @@ class MLflow:
         return _merged([one for one in found if self._name or one.versions or one.runs])
 
     def _of_model(self, model: Mapping[str, Any]) -> SourceRepository:
-        found = SourceRepository(ref=_ref(model["name"]), created_at=_moment(model.get("creation_timestamp")))
+        found = SourceRepository(
+            ref=_ref(model["name"]),
+            created_at=_moment(model.get("creation_timestamp")),
+            registered=Registered(**words(dict(model))),
+        )
         for version in self._server.versions(model["name"]):
             self._add_version(found, model, version)
         labels = {one.label for one in found.versions}
@@ -81,6 +95,7 @@ class MLflow:
                 created_at=_moment(version.get("creation_timestamp")) or datetime.now(UTC),
                 tree=partial(self._tree, place),
                 run=version.get("run_id") or None,
+                registered=Registered(**words(dict(version))),
             )
         )
         if run := self._server.run(version["run_id"]) if version.get("run_id") else None:
@@ -93,7 +108,25 @@ class MLflow:
                 _add_once(found.runs, self._run(run))
             else:
                 found.faults.append(f"the run {run['info'].get('run_name') or run['info']['run_id']} has not ended")
+        for model in self._server.logged_models(experiment["experiment_id"]):
+            self._add_logged(found, model["info"], model.get("data", {}))
         return found
+
+    def _add_logged(self, found: SourceRepository, info: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+        place = _place_of(info.get("artifact_uri") or "", "")
+        if place is None:
+            where = f"lies at {info.get('artifact_uri') or 'no place'}, which the server does not serve"
+            found.faults.append(f"the logged model {info['name']} {where}")
+            return
+        logged = LoggedModel(
+            name=info["name"],
+            run=info.get("source_run_id") or "",
+            model_type=info.get("model_type") or "",
+            tags=pairs(info.get("tags", [])),
+            params=pairs(data.get("params", [])),
+            files=partial(self._tree, place),
+        )
+        found.logged.append(logged)
 
     def _run(self, run: Mapping[str, Any]) -> SourceRun:
         info, data = run["info"], run.get("data", {})
@@ -112,6 +145,7 @@ class MLflow:
             tags={**kept, "mlflow.run_id": info["run_id"]},
             git={"commit": commit, "branch": branch} if commit else None,
             source="import",
+            files=partial(self._files_of_run, info["run_id"]),
             points=partial(self._points, info["run_id"], names),
         )
 
@@ -122,8 +156,13 @@ class MLflow:
             for step, one in sorted(by_step.items()):
                 yield Point(name, step, float(one["value"]), int(one.get("timestamp", 0)) or None)
 
+    def _files_of_run(self, run: str) -> dict[str, File]:
+        server = self._server
+        found = (one["path"] for one in server.files_of_run(run))
+        return {path: _Artifact(server, server.address_in_run(run, path), path) for path in found}
+
     def _tree(self, place: _Place) -> dict[str, File]:
-        """Raises: NotFoundError for a version whose files are gone."""
+        """Raises: SourceGoneError for a version whose files are gone."""
         server = self._server
         files: dict[str, File] = {}
         if place.run:
@@ -135,7 +174,7 @@ class MLflow:
                 address = server.address_proxied(f"{place.path}/{one['path']}")
                 files[one["path"]] = _Artifact(server, address, one["path"])
         if not files:
-            raise NotFoundError(f"{server.transport.url} has no files of it any more.")
+            raise SourceGoneError(f"{server.transport.url} has no files of it any more.")
         return files
 
 
@@ -158,7 +197,10 @@ class _Artifact:
         target = scratch / self.path
         if not target.resolve().is_relative_to(scratch.resolve()):
             raise InvalidInputError(f"The artifact {self.path!r} leads out of its folder.")
-        save(self.server.transport, self.address, target)
+        try:
+            save(self.server.transport, self.address, target)
+        except NotFoundError as error:
+            raise SourceGoneError(f"{self.server.transport.url} has {self.path} no more.") from error
         return target
 
 
@@ -175,7 +217,7 @@ def _place_of(uri: str, run: str) -> _Place | None:
 
 
 def _message(model: Mapping[str, Any], version: Mapping[str, Any]) -> str:
-    """What it says of itself and of its model; our versions have no tags of their own."""
+    """What it says of itself and of its model, for those who read it here."""
     tags = [f"{one['key']}: {one.get('value', '')}" for one in version.get("tags", [])]
     stage = version.get("current_stage")
     parts = [version.get("description") or "", model.get("description") or "", "\n".join(tags)]
@@ -196,6 +238,7 @@ def _merged(found: list[SourceRepository]) -> list[SourceRepository]:
         if known is not one:
             for run in one.runs:
                 _add_once(known.runs, run)
+            known.logged += one.logged
             known.faults += one.faults
     return list(by_name.values())
 

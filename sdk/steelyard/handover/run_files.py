@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.client import Client
-from steelyard.handover.layout import Home, read_json, write_json, written
-from steelyard.handover.source import Point, SourceRun, moment
+from steelyard.handover.layout import Home, read_digests, read_json, write_json, written
+from steelyard.handover.mlflow_writing import DIGESTS, FILES, MLflowWriter
+from steelyard.handover.source import File, LocalFile, Point, SourceRun, moment
 from steelyard_contracts.digests import sha256_of
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.jobs import JobState, JobView
@@ -30,26 +31,30 @@ _KEPT = ("config", "datasets", "base")
 class RunWriter:
     """Of one export. The trainings of a team are listed once."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, mlflow: MLflowWriter) -> None:
+        self._client, self._mlflow = client, mlflow
         self._trainings: dict[str, list[JobView]] = {}
 
     def write(self, home: Home, versions: list[dict[str, Any]], left_out: list[str]) -> int:
         """Every run that has ended; those that have not get a sentence in `left_out`. Notes whose each version is."""
-        count = 0
+        count, names = 0, dict[str, str]()
         for job in self._jobs(home):
             name = job.run.name if job.run else f"{job.kind}-{str(job.id)[:8]}"
             if job.state not in _ENDED:
                 left_out.append(f"the run {name} of {home.ref} goes on; export again when it has ended")
                 continue
+            names[job.id.hex] = name
             own = [one for one in versions if one["job"] == str(job.id)]
             for one in own:
                 one["run"] = name
             folder = home.runs / file_name(name)
             _write_metrics(self._client, job, folder / "metrics.csv")
             _write_lines(self._client, job, folder / "console.log")
+            if job.run is not None:
+                self._mlflow.write_run(job, folder)
             write_json(folder / "run.json", _record(job, name))  # last: a run with it is whole
             count += 1
+        self._mlflow.write_model(home, names)
         return count
 
     def _jobs(self, home: Home) -> Iterator[JobView]:
@@ -146,11 +151,20 @@ def _run(folder: Path) -> SourceRun:
             result=record.get("result") or {},
             datasets=record.get("datasets") or [],
             base=record.get("base"),
+            files=partial(logged_files, folder),
             points=partial(_points, folder / "metrics.csv"),
             lines=partial(_lines, folder / "console.log"),
         )
     except (KeyError, TypeError) as error:
         raise InvalidInputError(f"{folder / 'run.json'} is no record of a run ({error}).") from error
+
+
+def logged_files(folder: Path) -> dict[str, File]:
+    """Of a run, or of a logged model."""
+    digests, files = folder / DIGESTS, folder / FILES
+    if not digests.is_file():
+        return {}
+    return {path: LocalFile(files / path, sha256, folder) for path, sha256 in read_digests(digests)}
 
 
 def _points(path: Path) -> Iterator[Point]:

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from steelyard.client import Client
+from steelyard.handover.mlflow_sending import MLflowSender
 from steelyard.handover.naming import Names
 from steelyard.handover.run_files import AUTHOR
-from steelyard.handover.source import Point, SourceRepository, SourceRun
+from steelyard.handover.source import Point, SourceGoneError, SourceRepository, SourceRun
 from steelyard_contracts.errors import NotFoundError
 from steelyard_contracts.jobs import JobView, LogLine
 from steelyard_contracts.refs import Ref
@@ -38,11 +39,15 @@ def send_runs(
     saved: list[tuple[str, str]],
     names: Names,
     say: Callable[[str], None],
-) -> int:
-    """How many are new. `saved`: (run's key, label of a version here) for the versions that runs saved."""
-    count = 0
+) -> tuple[int, dict[str, str]]:
+    """How many are new, and the ids of all of them here by their keys.
+
+    `saved`: (run's key, label of a version here) for the versions that runs saved.
+    """
+    count, ids, mlflow = 0, dict[str, str](), MLflowSender(client, ref)
     for run in source.runs:
         view = _start(client, ref, run, names)
+        ids[run.key or run.name] = view.id.hex
         labels = [label for name, label in saved if name == (run.key or run.name)]
         if view.state.is_final:
             continue  # it came whole before
@@ -55,13 +60,17 @@ def send_runs(
             client.transport.call("POST", f"{address}/lines", body=RunLines(lines=numbered))
         for label in labels:
             client.transport.call("POST", f"{address}/versions", body=SavedVersion(version=label))
+        try:
+            mlflow.send_files_of_run(view.id.hex, run.files())
+        except SourceGoneError as error:
+            source.faults.append(f"files of the run {run.name} did not come: {error}")
         end = RunFinish.model_validate(
             {"state": run.state, "error": run.error or None, "result": run.result, "at": run.finished_at}
         )
         client.transport.call("POST", f"{address}/finish", body=end)
         count += 1
         say(f"{ref}: the run {view.run.name if view.run else run.name}")
-    return count
+    return count, ids
 
 
 def _start(client: Client, ref: Ref, run: SourceRun, names: Names) -> JobView:

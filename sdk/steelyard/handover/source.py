@@ -11,10 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from steelyard_contracts.errors import InvalidInputError
+from steelyard_contracts.errors import InvalidInputError, NotFoundError
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref
 
 _LEFT_OUT = frozenset({".git", ".cache", "__pycache__", ".DS_Store"})
+
+
+class SourceGoneError(NotFoundError):
+    """What the source names, and has no more: the rest is brought all the same."""
 
 
 class File(Protocol):
@@ -66,6 +70,31 @@ class SourceVersion:
     files: int | None = None
     size: int | None = None
     run: str | None = None
+    registered: Registered | None = None
+
+
+@dataclass(slots=True)
+class Registered:
+    """What MLflow's users say of a registered model or of one of its versions."""
+
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    stage: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.description or self.tags or self.stage)
+
+
+@dataclass(slots=True)
+class LoggedModel:
+    """A model that MLflow's clients have logged; `run`: the key of the run that logged it."""
+
+    name: str
+    run: str = ""
+    model_type: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    files: Tree = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +129,7 @@ class SourceRun:
     result: dict[str, Any] = field(default_factory=dict)
     datasets: list[str] = field(default_factory=list)
     base: str | None = None
+    files: Tree = dict  # what it has logged besides: MLflow's artifacts
     points: Callable[[], Iterator[Point]] = lambda: iter(())
     lines: Callable[[], Iterator[str]] = lambda: iter(())
 
@@ -124,6 +154,8 @@ class SourceRepository:
     evaluations: Callable[[], Iterator[dict[str, Any]]] = lambda: iter(())
     lineage_follows: bool = False
     runs: list[SourceRun] = field(default_factory=list)
+    registered: Registered | None = None
+    logged: list[LoggedModel] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 

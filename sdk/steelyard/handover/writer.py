@@ -21,6 +21,7 @@ from steelyard.client import Client
 from steelyard.handover.contents import Contents
 from steelyard.handover.fetching import fetch_version
 from steelyard.handover.layout import Home, prepare, write_json, write_records, written
+from steelyard.handover.mlflow_writing import MLflowWriter
 from steelyard.handover.readme import README
 from steelyard.handover.run_files import RunWriter
 from steelyard.records import Repository
@@ -60,7 +61,8 @@ def export(client: Client, refs: Iterable[Ref], folder: Path, *, say: Say) -> Ex
     prepare(folder)
     with written(folder / "README.md") as file:
         file.write(README)
-    contents, runs, done = Contents(folder), RunWriter(client), Exported()
+    contents, done = Contents(folder), Exported()
+    runs = RunWriter(client, MLflowWriter(client, done.left_out))
     try:
         for known in sorted(folder.glob("*/*/*/versions/*.sha256")):
             contents.know(_home_of(folder, known), known.stem)
