@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from steelyard.verifying import PublishedKey
 
 _API = "/api/v1"
+# What one answer has of a job's series, and how many fit into an address by their names.
+_SERIES_AT_ONCE, _NAMES_IN_ADDRESS = 200, 20
 _WAIT_SECONDS = 0.5
 _PAGE = 500
 
@@ -460,7 +463,15 @@ class Client:
             time.sleep(_WAIT_SECONDS)
 
     def metrics(self, job: UUID | str) -> dict[str, Series]:
-        found = self.transport.call("GET", f"{_API}/jobs/{job}/metrics")
+        """Every series of a job or a run, by its name."""
+        address = f"{_API}/jobs/{job}/metrics"
+        found = self.transport.call("GET", address)
+        if len(found) >= _SERIES_AT_ONCE:
+            known = {item["name"] for item in found}
+            others = (item["name"] for item in self._pages(f"{_API}/jobs/{job}/metric-names", limit="500"))
+            waiting = (name for name in others if name not in known)
+            while names := list(islice(waiting, _NAMES_IN_ADDRESS)):
+                found += self.transport.call("GET", address, query={"names": names})
         return {item["name"]: Series.model_validate(item) for item in found}
 
     def logs(self, job: UUID | str, *, after: int = 0) -> list[LogLine]:

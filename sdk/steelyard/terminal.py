@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_IDS = frozenset({"run", "job", "search"})
+
+
 def fail(what: str, sentence: str) -> NoReturn:
     """One sentence on stderr."""
     click.echo(f"{click.style(f'{what}:', fg='red', bold=True)} {sentence}", err=True)
@@ -37,7 +40,8 @@ def new_table(*columns: str, title: str | None = None) -> Table:
     # Imported where it is used: most commands print a line, and start faster without.
     from rich.table import Column, Table
 
-    return Table(*(Column(one, overflow="fold") for one in columns), title=title)  # names stay whole
+    # Names stay whole, and ids on one line, from which they are copied.
+    return Table(*(Column(one, overflow="fold", no_wrap=one in _IDS) for one in columns), title=title)
 
 
 def print_table(made: Table) -> None:

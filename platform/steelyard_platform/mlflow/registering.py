@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from steelyard_contracts.errors import InvalidInputError, NotFoundError
 from steelyard_contracts.refs import DEFAULT_REVISION
-from steelyard_platform.accounts.permissions import Action, Actor, demand
+from steelyard_platform.accounts.permissions import Action, Actor, demand, may
 from steelyard_platform.jobs import tracking
 from steelyard_platform.mlflow import artifacts, trust
 from steelyard_platform.mlflow.artifacts import Place, located
@@ -229,13 +229,13 @@ def _note_on_model(wish: Wish, repository: Repository, version: Version, actor: 
 
 
 def _note_run(wish: Wish, version: Version, actor: Actor) -> None:
-    """The version is the run's, when it is one of the run's own project."""
+    """The version is the run's, for those who may write to it: its page and its lineage say so."""
     try:
         run = find_run(wish.run_id, actor) if wish.run_id else None
     except NotFoundError:
         return
-    if run is not None and run.run.project_id == version.repository_id:
-        tracking.save_version(run=run, version=version, actor=actor)
+    if run is not None and may(actor, Action.WRITE, project_of_run(run).resource):
+        tracking.save_version(run=run, version=version, actor=actor, is_elsewhere=True)
 
 
 def _registered(model: LoggedModel) -> list[dict[str, object]]:

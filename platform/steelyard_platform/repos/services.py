@@ -245,6 +245,8 @@ def move_alias(
     needed = Action.MANAGE if alias and alias.is_protected and not is_approved else Action.WRITE
     demand(actor, needed, repository.resource)
     before = alias.version if alias else None
+    if before == version and alias is not None:
+        return alias
     if alias is None:
         alias = Alias(repository=repository, name=name)
     alias.version = version

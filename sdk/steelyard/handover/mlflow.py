@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ _STATES = {"FINISHED": "succeeded", "FAILED": "failed", "KILLED": "cancelled"}
 _UNKNOWN = "unknown"
 _IN_RUN = re.compile(r"^(?:runs:/|.*?/)([0-9a-f]{32})/(?:artifacts/)?(.*)$")
 _PROXIED = "mlflow-artifacts:"
-_OWN_TAGS = "mlflow."
+_OWN_TAGS, _DESCRIPTION = "mlflow.", "mlflow.note.content"
 _Found = dict[str, Any] | None
 
 
@@ -54,11 +54,11 @@ class MLflow:
         experiments: list[_Found] = (
             [self._server.experiment(self._name)] if self._name else list(self._server.experiments())
         )
-        found = [self._of_model(one) for one in models if one is not None]
-        found += [self._of_experiment(one) for one in experiments if one is not None]
+        found = [(one["name"], self._of_model(one)) for one in models if one is not None]
+        found += [(one["name"], self._of_experiment(one)) for one in experiments if one is not None]
         if self._name and not found:
             raise NotFoundError(f"{self._server.transport.url} has no model and no experiment {self._name!r}.")
-        return _merged([one for one in found if self._name or one.versions or one.runs])
+        return _merged([(name, one) for name, one in found if self._name or one.versions or one.runs])
 
     def _of_model(self, model: Mapping[str, Any]) -> SourceRepository:
         found = SourceRepository(
@@ -133,7 +133,7 @@ class MLflow:
         tags = {one["key"]: str(one.get("value", "")) for one in data.get("tags", [])}
         names = [one["key"] for one in data.get("metrics", [])]
         commit, branch = tags.get("mlflow.source.git.commit", ""), tags.get("mlflow.source.git.branch", "")
-        kept = {key: value for key, value in tags.items() if not key.startswith(_OWN_TAGS)}
+        kept = {key: value for key, value in tags.items() if not key.startswith(_OWN_TAGS) or key == _DESCRIPTION}
         return SourceRun(
             name=info.get("run_name") or info["run_id"],
             key=info["run_id"],
@@ -173,6 +173,10 @@ class MLflow:
             for one in server.proxied_files(place.path):
                 address = server.address_proxied(f"{place.path}/{one['path']}")
                 files[one["path"]] = _Artifact(server, address, one["path"])
+        if not files and place.path:  # a model may be a single file
+            address = server.address_in_run(place.run, place.path) if place.run else server.address_proxied(place.path)
+            name = place.path.rpartition("/")[2]
+            files[name] = _Artifact(server, address, name)
         if not files:
             raise SourceGoneError(f"{server.transport.url} has no files of it any more.")
         return files
@@ -230,16 +234,22 @@ def _add_once(runs: list[SourceRun], run: SourceRun) -> None:
         runs.append(run)
 
 
-def _merged(found: list[SourceRepository]) -> list[SourceRepository]:
-    """A model and an experiment of one name are one repository."""
-    by_name: dict[Ref, SourceRepository] = {}
-    for one in found:
-        known = by_name.setdefault(one.ref, one)
+def _merged(found: list[tuple[str, SourceRepository]]) -> list[SourceRepository]:
+    """A model and an experiment of one name are one repository; two whose names are one here are told apart."""
+    by_name: dict[str, SourceRepository] = {}
+    taken: set[str] = set()
+    for name, one in found:
+        known = by_name.setdefault(name, one)
         if known is not one:
             for run in one.runs:
                 _add_once(known.runs, run)
             known.logged += one.logged
             known.faults += one.faults
+            continue
+        wanted, number = one.ref, 2
+        while str(one.ref).lower() in taken:
+            one.ref, number = replace(wanted, name=f"{wanted.name}-{number}"), number + 1
+        taken.add(str(one.ref).lower())
     return list(by_name.values())
 
 

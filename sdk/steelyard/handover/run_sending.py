@@ -14,7 +14,7 @@ from steelyard.handover.run_files import AUTHOR
 from steelyard.handover.source import Point, SourceGoneError, SourceRepository, SourceRun
 from steelyard_contracts.errors import NotFoundError
 from steelyard_contracts.jobs import JobView, LogLine
-from steelyard_contracts.refs import Ref
+from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
 from steelyard_contracts.tracking import (
     MOST_LINES,
     MOST_POINTS,
@@ -46,7 +46,7 @@ def send_runs(
     """
     count, ids, mlflow = 0, dict[str, str](), MLflowSender(client, ref)
     for run in source.runs:
-        view = _start(client, ref, run, names)
+        view = _start(client, ref, run, names, source.faults)
         ids[run.key or run.name] = view.id.hex
         labels = [label for name, label in saved if name == (run.key or run.name)]
         if view.state.is_final:
@@ -73,7 +73,7 @@ def send_runs(
     return count, ids
 
 
-def _start(client: Client, ref: Ref, run: SourceRun, names: Names) -> JobView:
+def _start(client: Client, ref: Ref, run: SourceRun, names: Names, faults: list[str]) -> JobView:
     """The run, new or from an earlier import. What it was given is left out where it is not here."""
     began = run.started_at.isoformat() if run.started_at else ""
     fields: dict[str, Any] = {
@@ -87,15 +87,21 @@ def _start(client: Client, ref: Ref, run: SourceRun, names: Names) -> JobView:
         "started_at": run.started_at,
         "tags": {**run.tags, AUTHOR: run.author} if run.author else run.tags,
     }
-    given = {
-        "datasets": [names.text(text) for text in run.datasets],
-        "base": names.text(run.base) if run.base else None,
-    }
+    datasets = [text for text in map(names.text, run.datasets) if _is_here(client, text, RepositoryKind.DATASET)]
+    base = names.text(run.base) if run.base else None
+    given = {"datasets": datasets, "base": base if base and _is_here(client, base, RepositoryKind.MODEL) else None}
+    if lost := {*map(names.text, run.datasets), *([base] if base else [])} - {*datasets, given["base"]}:
+        faults.append(f"the run {run.name} came without what it was given and is not here: {', '.join(sorted(lost))}")
+    body = RunRequest.model_validate({**fields, **given})
+    return client.transport.post(JobView, _RUNS, body, repeatable=True)
+
+
+def _is_here(client: Client, text: str, kind: RepositoryKind) -> bool:
     try:
-        body = RunRequest.model_validate({**fields, **given})
-        return client.transport.post(JobView, _RUNS, body, repeatable=True)
+        client.version(parse_ref(text, kind=kind))
     except NotFoundError:
-        return client.transport.post(JobView, _RUNS, RunRequest.model_validate(fields), repeatable=True)
+        return False
+    return True
 
 
 def _point(point: Point) -> RunPoint:

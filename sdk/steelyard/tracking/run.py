@@ -131,7 +131,7 @@ class Run:
             self._raises = False
             raise RunCancelled(f"The run {self.name} was cancelled.")
         with self._lock:
-            at = self._step if step is None else self._checked(step)
+            at = self._checked(self._step if step is None else step)
             self._step = max(self._step, at + 1)
         tail = f',"timestamp":{int(time.time() * 1000)}}}'
         points, heads = [], self._heads

@@ -80,19 +80,21 @@ def update_run(
     return job
 
 
-def save_version(*, run: Job, version: Version, actor: Actor) -> None:
+def save_version(*, run: Job, version: Version, actor: Actor, is_elsewhere: bool = False) -> None:
     """Notes that the run committed the version, and what it was made of. Twice is the same as once.
+
+    With `is_elsewhere` the version may be another repository's, as of a model that was registered from the run.
 
     Raises: InvalidInputError for another repository's; RepositoryNotFoundError, ForbiddenError.
     """
     project = project_for_writing(run, actor)
-    if version.repository_id != project.pk:
+    if version.repository_id != project.pk and not is_elsewhere:
         raise InvalidInputError(f"The run {run.run.name} saves versions of its project {project.full_name} alone.")
     with transaction.atomic():
         job = locked(run)
         Version.objects.filter(pk=version.pk, job=None).update(job=job.pk)
         newest = job.result.get("version")
-        job.result = {**job.result, "version": f"{project.full_name}@{version.label}"}
+        job.result = {**job.result, "version": f"{version.repository.full_name}@{version.label}"}
         job.save(update_fields=["result"])
         for source, relation in _inputs(job):
             if source.pk != version.pk:
