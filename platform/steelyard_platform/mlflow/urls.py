@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import URLPattern, path, re_path
 
 from steelyard_platform.mlflow import (
@@ -99,7 +100,13 @@ def _below(prefix: str, views: dict[str, View]) -> list[URLPattern]:
     return [path(f"{prefix}/{address}", view) for address, view in views.items()]
 
 
+def printed(request: HttpRequest) -> HttpResponse:
+    """What clients print for people to open, as in `/mlflow/#/experiments/1/runs/…`: a browser alone knows the rest."""
+    return render(request, "mlflow.html")
+
+
 urlpatterns = [
+    path("", printed),
     path("version", version),
     path("health", health),
     # What MLflow's pages and some clients ask, beside the API.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.urls import path, re_path
+from django.views.generic import RedirectView
 
 from steelyard_platform.ultralytics import (
     account,
@@ -63,6 +64,7 @@ urlpatterns = [
     path("pictures/<str:namespace>/<str:name>/<str:label>/<path:path>", files.picture),
     re_path(r"^api/", overview.unknown),
     # What the client prints for people to open.
+    path("settings", RedirectView.as_view(url="/settings/tokens")),
     path("<str:namespace>/<str:project>/<str:model>", overview.page_of_model),
     path("<str:namespace>/<str:project>", overview.page_of_project),
 ]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steelyard.handover.contents import sha256_of_file
-from steelyard.handover.source import File, SourceRepository, SourceVersion
+from steelyard.handover.source import File, SourceGoneError, SourceRepository, SourceVersion
 from steelyard.hub_client import hub_border
-from steelyard_contracts.errors import DigestMismatchError, InvalidInputError
+from steelyard_contracts.errors import DigestMismatchError, ForbiddenError, InvalidInputError, NotFoundError
 from steelyard_contracts.names import is_commit_id
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind
 
@@ -117,10 +117,13 @@ class HubFile:
         return self.said or self.digests.get(self.git_id, "")
 
     def fetch(self, scratch: Path) -> Path:
-        """Raises: DigestMismatchError when it leads elsewhere."""
+        """Raises: DigestMismatchError when it leads elsewhere; SourceGoneError for what the Hub does not give."""
         name, kind, revision, path = self.place
-        with hub_border():
-            found = self.api.hf_hub_download(name, path, repo_type=kind, revision=revision, local_dir=scratch)
+        try:
+            with hub_border():
+                found = self.api.hf_hub_download(name, path, repo_type=kind, revision=revision, local_dir=scratch)
+        except (ForbiddenError, NotFoundError) as error:
+            raise SourceGoneError(str(error)) from error
         place = Path(found)
         if not place.resolve().is_relative_to(scratch.resolve()):
             raise DigestMismatchError(f"{path} leads out of its folder.", path=path)

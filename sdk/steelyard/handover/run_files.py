@@ -24,6 +24,7 @@ AUTHOR = "author"  # the tag that keeps whose run it was, where another brought 
 _UNFIT, _SPACE, _LONGEST = '%/\\:*?"<>|', 32, 200
 _ENDS = {JobState.SUCCEEDED: "succeeded", JobState.CANCELLED: "cancelled", JobState.FAILED: "failed"}
 _ENDED = {**_ENDS, JobState.LOST: "failed"}
+_UNHEARD = "It had not ended, and was not heard of any more, when it was exported."
 _COLUMNS = ["metric", "step", "value", "at"]
 _KEPT = ("config", "datasets", "base")
 
@@ -40,7 +41,8 @@ class RunWriter:
         count, names = 0, dict[str, str]()
         for job in self._jobs(home):
             name = job.run.name if job.run else f"{job.kind}-{str(job.id)[:8]}"
-            if job.state not in _ENDED:
+            is_dead = job.run is not None and job.run.is_silent
+            if job.state not in _ENDED and not is_dead:
                 left_out.append(f"the run {name} of {home.ref} goes on; export again when it has ended")
                 continue
             names[job.id.hex] = name
@@ -99,14 +101,18 @@ def _record(job: JobView, name: str) -> dict[str, Any]:
     author = tags.pop(AUTHOR, job.created_by)
     given = {key: spec[key] for key in _KEPT} if run else {"config": spec, "datasets": [spec["dataset"]], "base": None}
     result = {key: value for key, value in job.result.items() if key != "version"}
+    # One that was not heard of for long may never say how it ended.
+    state, error, end = _ENDED.get(job.state, "failed"), job.error or "", job.finished_at
+    if run is not None and job.state not in _ENDED:
+        error, end = _UNHEARD, run.heard_at
     return {
         "name": name,
         "author": author,
         "source": str(run.source) if run else "steelyard",
-        "state": _ENDED[job.state],
+        "state": state,
         "started_at": _text(job.started_at or job.created_at),
-        "finished_at": _text(job.finished_at),
-        "error": job.error or "",
+        "finished_at": _text(end),
+        "error": error,
         "tags": tags,
         "environment": run.environment if run else {},
         "git": run.git.model_dump(mode="json") if run and run.git else None,

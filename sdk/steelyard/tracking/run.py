@@ -123,7 +123,7 @@ class Run:
 
         Arrays and tensors of one element are numbers; pictures of PIL's and figures of matplotlib's become samples.
 
-        Raises: RunCancelled, in the main thread alone.
+        Raises: RunCancelled, in the main thread alone; TypeError for what has no names.
         """
         if self._is_deaf():
             return
@@ -133,6 +133,8 @@ class Run:
         with self._lock:
             at = self._checked(self._step if step is None else step)
             self._step = max(self._step, at + 1)
+        if not isinstance(metrics, Mapping):
+            raise TypeError(f"run.log takes numbers by their names, as run.log({{'loss': 0.5}}), not {metrics!r:.60}.")
         tail = f',"timestamp":{int(time.time() * 1000)}}}'
         points, heads = [], self._heads
         for name, value in metrics.items():
@@ -267,7 +269,7 @@ class Run:
         if picture is None:
             if name not in self._told:
                 self._told.add(name)
-                self._say(f"{name!r} is a {type(value).__name__} and no number; it is left out.")
+                self._say(f"{name!r} is no number ({type(value).__name__}); it is left out.")
             return
         with self._lock:
             self._samples += 1

@@ -186,3 +186,8 @@ def test_strangers_see_nothing_of_a_private_project(ask, training):
     assert ask("DELETE", f"models/{training.project}/exp1/training", secret=secret)[0] == 404
     assert training.run.state == JobState.RUNNING
     assert ask("GET", f"projects/{training.project.partition('/')[0]}", secret=secret)[1]["projects"] == []
+
+
+def test_addresses_that_clients_print_lead_to_pages(client):
+    assert client.get("/ultralytics/settings?tab=api-keys").headers["Location"] == "/settings/tokens"
+    assert b"steelyard/mlflow.js" in client.get("/mlflow/").content

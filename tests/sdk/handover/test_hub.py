@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from steelyard.handover.hub import Hub
-from steelyard_contracts.errors import InvalidInputError
+from steelyard.handover.source import SourceGoneError
+from steelyard_contracts.errors import ForbiddenError, InvalidInputError
 
 THEN = datetime(2020, 1, 1, tzinfo=UTC)
 IDS = ["a" * 40, "b" * 40, "c" * 40]
@@ -79,3 +80,17 @@ def test_what_names_no_repository_is_said(name):
         return
     with pytest.raises(InvalidInputError, match="no repository of a Hub"):
         Hub(name, api=Api())
+
+
+def test_what_the_hub_does_not_give_costs_that_version_alone(tmp_path):
+    class Refusing(Api):
+        def hf_hub_download(self, name, path, *, repo_type, revision, local_dir):
+            if revision == IDS[1]:
+                raise ForbiddenError("It is in quarantine.")
+            return super().hf_hub_download(name, path, repo_type=repo_type, revision=revision, local_dir=local_dir)
+
+    (found,) = Hub("grace/net", api=Refusing()).repositories()
+    first, second = (version.tree()["README.md"] for version in found.versions)
+    with pytest.raises(SourceGoneError, match="It is in quarantine"):
+        first.fetch(tmp_path)
+    assert second.fetch(tmp_path).read_text() == "# two"

@@ -29,6 +29,7 @@ class Answers:
             "runs/get": lambda: {"run": RUNS[asked["run_id"]]},
             "runs/search": lambda: {"runs": list(RUNS.values())},
             "metrics/get-history": lambda: self.page(HISTORY, asked),
+            "logged-models/search": lambda: {"models": LOGGED},
             "artifacts/list": lambda: {"files": LISTED[asked["path"]]},
             "/api/2.0/mlflow-artifacts/artifacts": lambda: {"files": PROXIED[asked["path"]]},
         }
@@ -68,7 +69,15 @@ URIS = {
     "2": "mlflow-artifacts:/7/models/m-1/artifacts",
     "3": "s3://elsewhere/3",
 }
+LOGGED = [
+    {
+        "info": {"name": "tree", "source_run_id": RUN, "artifact_uri": "mlflow-artifacts:/7/models/m-1/artifacts"},
+        "data": {"params": [{"key": "depth", "value": "3"}]},
+    },
+    {"info": {"name": "gone", "artifact_uri": "s3://elsewhere/m"}},
+]
 LISTED = {
+    "": [{"path": "notes.txt", "is_dir": False}, {"path": "model", "is_dir": True}],
     "model": [{"path": "model/MLmodel", "is_dir": False}, {"path": "model/data", "is_dir": True}],
     "model/data": [{"path": "model/data/w.pth", "is_dir": False}],
 }
@@ -126,6 +135,29 @@ def test_a_run_comes_once_with_its_parameters_points_and_dates(found):
     assert run.tags == {"phase": "one", "mlflow.run_id": RUN}
     assert [(one.step, one.value, one.at) for one in run.points()] == [(0, 2.0, THEN), (1, 0.5, THEN + 6)]
     assert found.versions[0].run == run.key
+
+
+def test_what_was_said_and_logged_besides_comes_along(found):
+    assert found.registered.description == "the net"
+    assert found.versions[1].registered.tags == {"checked": "yes"}
+    assert sorted(found.runs[0].files()) == ["model/MLmodel", "model/data/w.pth", "notes.txt"]
+    (logged,) = found.logged
+    assert (logged.name, logged.run, logged.params, list(logged.files())) == ("tree", RUN, {"depth": "3"}, ["MLmodel"])
+    assert "the logged model gone lies at s3://elsewhere/m, which the server does not serve" in found.faults
+
+
+def test_names_that_are_one_here_are_told_apart():
+    class Several(Answers):
+        def call(self, method, path, *, body=None, query=None):
+            if path.endswith("registered-models/search"):
+                return {"registered_models": [{**MODEL, "name": name} for name in ("Net one", "net-one", "net one")]}
+            if path.endswith("model-versions/search"):
+                return {"model_versions": [VERSIONS[2]]}
+            return {} if path.endswith("experiments/search") else super().call(method, path, body=body, query=query)
+
+    server = MLflowServer("http://mlflow", None, transport=Several())
+    found = MLflow("http://mlflow", server=server).repositories()
+    assert [one.ref.name for one in found] == ["Net-one", "net-one-2", "net-one-3"]
 
 
 def test_a_name_that_the_server_does_not_know_and_an_address_that_is_none_are_said():
