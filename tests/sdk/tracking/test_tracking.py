@@ -134,8 +134,18 @@ def test_what_is_no_number_is_left_out_and_said_once(tmp_path, capsys):
     for _ in range(2):
         run.log({"note": "good", "many": [1, 2]})
     said = capsys.readouterr().err
-    assert said.count("'note' is a str and no number; it is left out.") == 1
-    assert said.count("'many' is a list") == 1
+    assert said.count("'note' is no number (str); it is left out.") == 1
+    assert said.count("'many' is no number (list)") == 1
+    with pytest.raises(TypeError, match=r"run.log takes numbers by their names, .* not 5"):
+        run.log(5)
+
+
+def test_a_step_beyond_the_last_one_is_the_last_one_and_loses_nothing(run, server):
+    run.log({"loss": 1.0}, step=2**63)
+    run.log({"loss": 2.0, "other": 3.0})
+    run.finish()
+    _send(run, server)
+    assert server.points == {("loss", 2**62 - 1): 2.0, ("other", 2**62 - 1): 3.0}
 
 
 def test_pictures_become_samples_and_lines_a_log(run, server):
