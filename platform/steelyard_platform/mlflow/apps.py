@@ -1,4 +1,4 @@
-"""Tells garbage collection of the files that runs hold, and deliveries how MLflow's webhooks are spoken to."""
+"""Tells garbage collection and pages of the files that runs hold, and deliveries how webhooks are spoken to."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ class MLflowApp(AppConfig):
     name = "steelyard_platform.mlflow"
 
     def ready(self) -> None:
+        from steelyard_platform.jobs.run_files import list_files_with
+        from steelyard_platform.mlflow.artifacts import files_for_page
         from steelyard_platform.mlflow.models import RunFile
         from steelyard_platform.mlflow.webhooks import letter_for
         from steelyard_platform.repos.deliveries import translate
         from steelyard_platform.repos.garbage import keep_blobs_of
 
         keep_blobs_of(RunFile)
+        list_files_with(files_for_page)
         translate(letter_for)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db import transaction
@@ -25,6 +26,7 @@ from steelyard_contracts.names import check_file_path
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.permissions import Action, Actor, demand
 from steelyard_platform.jobs.models import Job
+from steelyard_platform.jobs.run_files import LoggedFile
 from steelyard_platform.mlflow import trust
 from steelyard_platform.mlflow.logged_models import find_logged_model, project_of
 from steelyard_platform.mlflow.models import LoggedModel, RunFile
@@ -153,6 +155,14 @@ def _skipping(files: QuerySet[RunFile], prefix: str, after: str) -> Iterator[tup
             after = row.path
         if row is None:
             return
+
+
+def files_for_page(run: Job, most: int) -> list[LoggedFile]:
+    rows = RunFile.objects.filter(run=run).order_by("path").values_list("path", "blob__size")[:most]
+    return [
+        LoggedFile(path, size, f"/mlflow/get-artifact?{urlencode({'run_uuid': run.pk.hex, 'path': path})}")
+        for path, size in rows
+    ]
 
 
 def serve(request: HttpRequest, place: Place, actor: Actor) -> HttpResponseBase:

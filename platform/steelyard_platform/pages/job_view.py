@@ -14,10 +14,11 @@ from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.jobs import feed, series
 from steelyard_platform.jobs.models import Attempt, Job, Sample
 from steelyard_platform.jobs.run_facts import is_run
+from steelyard_platform.jobs.run_files import files_of
 from steelyard_platform.jobs.runs import given_to
 from steelyard_platform.jobs.samples import MOST, view_of_sample
 
-_ATTEMPTS = 10
+_ATTEMPTS, _FILES = 10, 100
 _TILES = 12
 _DEFAULTS = {name: field.default for name, field in TrainSpec.model_fields.items()}
 _STOPPABLE, _RESUMABLE = {"train"}, {JobState.FAILED, JobState.CANCELLED, JobState.LOST}
@@ -51,6 +52,7 @@ def panels_of(job: Job) -> dict[str, Any]:
         "attempts": list(Attempt.objects.filter(job=job).order_by("-number")[:_ATTEMPTS]),
         "spec": dict(given_to(job)) if is_run(job) else _spoken(job.spec),
         "run": _run(job) if is_run(job) else None,
+        "files": files_of(job, _FILES) if is_run(job) else [],
         "result": {key: value for key, value in job.result.items() if not isinstance(value, dict | list)},
         "took": _took(job),
     }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import pickle
+import re
 from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
 
 from steelyard_contracts.weights import Finding, Severity
-from steelyard_platform.accounts.models import Team
+from steelyard_platform.accounts.models import Team, User
 from steelyard_platform.accounts.permissions import OPERATOR, Role
 from steelyard_platform.accounts.services import set_role
+from steelyard_platform.jobs.models import Job
 from steelyard_platform.mlflow.models import RunFile
 from steelyard_platform.repos import receiving
 from steelyard_platform.repos.garbage import collect_garbage
@@ -49,6 +52,15 @@ def test_a_file_comes_back_as_it_went(ada, uri):
     assert content(ada.read(uri, "a/b c/notes.txt")) == b"other"
     missing = ada.read(uri, "a/none.txt")
     assert (missing.status_code, missing.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_the_runs_page_lists_its_files_and_leads_to_them(client, ada, uri):
+    ada.put(uri, "notes/ä b.txt", b"hello")
+    client.force_login(User.objects.get(username=ada.name))
+    page = client.get(f"/jobs/{Job.objects.get(kind='run').pk}").content.decode()
+    assert "notes/ä b.txt" in page
+    [address] = map(html.unescape, re.findall(r'href="(/mlflow/get-artifact[^"]+)"', page))
+    assert content(client.get(address)) == b"hello"
 
 
 def test_a_large_file_is_stored_as_an_object_of_its_own(ada, uri, monkeypatch):

@@ -137,7 +137,7 @@ def test_what_is_no_number_is_left_out_and_said_once(tmp_path, capsys):
     assert said.count("'note' is no number (str); it is left out.") == 1
     assert said.count("'many' is no number (list)") == 1
     with pytest.raises(TypeError, match=r"run.log takes numbers by their names, .* not 5"):
-        run.log(5)
+        run.log(5)  # type: ignore[arg-type]
 
 
 def test_a_step_beyond_the_last_one_is_the_last_one_and_loses_nothing(run, server):
