@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 _IDS = frozenset({"run", "job", "search"})
+# The width of a table with ids, so that its words have room too; a narrower terminal breaks the lines itself.
+_ROOM = 120
 
 
 def fail(what: str, sentence: str) -> NoReturn:
@@ -47,7 +49,10 @@ def new_table(*columns: str, title: str | None = None) -> Table:
 def print_table(made: Table) -> None:
     from rich.console import Console
 
-    Console(markup=False).print(made)  # what the server or a user wrote is never read as markup
+    console = Console(markup=False)  # what the server or a user wrote is never read as markup
+    if any(column.no_wrap for column in made.columns):
+        console.width = max(console.width, _ROOM)
+    console.print(made)
 
 
 def show_verdicts(verdicts: Iterable[GateVerdict], *, err: bool = False) -> None:

@@ -70,12 +70,16 @@ class Transport:
         query: dict[str, Any] | None = None,
         repeatable: bool = True,
     ) -> Any:
-        """The answer's JSON; None for an empty answer. Raises: SteelyardError as the server said, UnavailableError."""
+        """The answer's JSON; None for an empty answer. What is None of a query is not asked.
+
+        Raises: SteelyardError as the server said, UnavailableError.
+        """
         json = body.model_dump(mode="json") if isinstance(body, BaseModel) else body
+        asked = {key: value for key, value in (query or {}).items() if value is not None}
         deadline = time.monotonic() + (self.patience if repeatable else 0)
         for pause in _pauses():
             try:
-                response = self._http.request(method, path, json=json, params=query)
+                response = self._http.request(method, path, json=json, params=asked)
                 _raise_for(response)
                 return response.json() if response.content else None
             except (httpx2.TransportError, UnavailableError) as error:
@@ -85,7 +89,7 @@ class Transport:
         raise AssertionError  # the pauses never end
 
     def get(self, model: type[Answer], path: str, **query: Any) -> Answer:
-        return model.model_validate(self.call("GET", path, query={k: v for k, v in query.items() if v is not None}))
+        return model.model_validate(self.call("GET", path, query=query))
 
     def post(
         self, model: type[Answer], path: str, body: BaseModel | dict[str, Any], *, repeatable: bool = False

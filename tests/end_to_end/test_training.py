@@ -44,6 +44,7 @@ def test_a_kept_adapter_stands_on_its_base(hub, installation, dataset, quick):
     assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} <= {one.name for one in folder.iterdir()}
     assert "base_model_relation: adapter" in (folder / "README.md").read_text()
     assert "resnet-nano" in installation.run("steelyard", "zoo", "--task", "image-classification").stdout
+    assert "rt-detr-v2-nano" in installation.run("steelyard", "zoo").stdout
 
 
 @pytest.mark.parametrize(
