@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import click
 
@@ -72,17 +73,17 @@ def list_jobs(client: Client, words: tuple[str, ...], team: str | None, state: s
 
 
 @jobs.command("watch")
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @with_client
-def watch_job(client: Client, job: str) -> None:
+def watch_job(client: Client, job: UUID) -> None:
     """Follow a job to its end."""
     follow(client, client.job(job), wait=True)
 
 
 @jobs.command("logs")
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @with_client
-def show_logs(client: Client, job: str) -> None:
+def show_logs(client: Client, job: UUID) -> None:
     """What JOB has logged so far."""
     after = 0
     while lines := client.logs(job, after=after):
@@ -92,34 +93,34 @@ def show_logs(client: Client, job: str) -> None:
 
 
 @jobs.command("cancel")
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @with_client
-def cancel_job(client: Client, job: str) -> None:
+def cancel_job(client: Client, job: UUID) -> None:
     """End a job now, and keep nothing of it."""
     view = client.cancel(job)
     click.echo("The job is cancelled." if view.state.is_final else "The job stops at its worker's next heartbeat.")
 
 
 @jobs.command("stop")
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @with_client
-def stop_job(client: Client, job: str) -> None:
+def stop_job(client: Client, job: UUID) -> None:
     """End a training at its next step, and keep its best state as a version."""
     client.stop(job)
     click.echo("The job ends at its next step and keeps its best state.")
 
 
 @jobs.command("resume")
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @click.option("--wait/--no-wait", default=True)
 @with_client
-def resume_job(client: Client, job: str, *, wait: bool) -> None:
+def resume_job(client: Client, job: UUID, *, wait: bool) -> None:
     """Let a job that failed, was cancelled or lost go on from its last checkpoint."""
     follow(client, client.resume(job), wait=wait)
 
 
 @jobs.command("clone")
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @click.option(
     "--set",
     "changes",
@@ -129,15 +130,15 @@ def resume_job(client: Client, job: str, *, wait: bool) -> None:
 )
 @click.option("--wait/--no-wait", default=True)
 @with_client
-def clone_job(client: Client, job: str, *, changes: tuple[str, ...], wait: bool) -> None:
+def clone_job(client: Client, job: UUID, *, changes: tuple[str, ...], wait: bool) -> None:
     """Ask for a job like JOB, on the same versions, but for the changes."""
     follow(client, client.clone(job, **changed_fields(changes)), wait=wait)
 
 
 @jobs.command("attempts")
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @with_client
-def list_attempts(client: Client, job: str) -> None:
+def list_attempts(client: Client, job: UUID) -> None:
     """Show who tried a job, and how that ended."""
     table = new_table("attempt", "worker", "began", "from step", "ended", "how", "why")
     for one in client.attempts(job):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import click
 
@@ -13,11 +14,11 @@ from steelyard_contracts.runs import RunComparison
 
 
 @click.command("compare")
-@click.argument("jobs", nargs=-1, required=True)
+@click.argument("jobs", nargs=-1, required=True, type=click.UUID)
 @click.option("--all", "show_all", is_flag=True, help="Also what is the same.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @with_client
-def compare_jobs(client: Client, jobs: tuple[str, ...], *, show_all: bool, as_json: bool) -> None:
+def compare_jobs(client: Client, jobs: tuple[UUID, ...], *, show_all: bool, as_json: bool) -> None:
     """Show two to eight JOBS side by side: what differs, and how each ended; the best is marked with a star."""
     found = client.runs.compare(*jobs)
     if as_json:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import click
 
@@ -98,10 +99,10 @@ def list_searches(client: Client, team: str | None, state: str | None) -> None:
 
 
 @tune.command("show")
-@click.argument("search")
+@click.argument("search", type=click.UUID)
 @click.option("--all", "all_of_them", is_flag=True, help="Every trial by its number; else the best ones.")
 @with_client
-def show_search(client: Client, search: str, *, all_of_them: bool) -> None:
+def show_search(client: Client, search: UUID, *, all_of_them: bool) -> None:
     """A search's best trials, and what mattered."""
     view = client.searches.get(search)
     _echo(view)
@@ -120,34 +121,34 @@ def show_search(client: Client, search: str, *, all_of_them: bool) -> None:
 
 
 @tune.command("watch")
-@click.argument("search")
+@click.argument("search", type=click.UUID)
 @with_client
-def watch_search(client: Client, search: str) -> None:
+def watch_search(client: Client, search: UUID) -> None:
     """Follow a search to its end."""
     _follow(client, client.searches.get(search))
 
 
 @tune.command("stop")
-@click.argument("search")
+@click.argument("search", type=click.UUID)
 @with_client
-def stop_search(client: Client, search: str) -> None:
+def stop_search(client: Client, search: UUID) -> None:
     """Begin no trial any more; those that run are let end, and the best version is kept."""
     _echo(client.searches.stop(search))
 
 
 @tune.command("cancel")
-@click.argument("search")
+@click.argument("search", type=click.UUID)
 @with_client
-def cancel_search(client: Client, search: str) -> None:
+def cancel_search(client: Client, search: UUID) -> None:
     """End a search and its trials now."""
     _echo(client.searches.cancel(search))
 
 
 @tune.command("resume")
-@click.argument("search")
+@click.argument("search", type=click.UUID)
 @click.option("--trials", type=int, default=0, help="So many more than it had been asked for.")
 @with_client
-def resume_search(client: Client, search: str, trials: int) -> None:
+def resume_search(client: Client, search: UUID, trials: int) -> None:
     """Go on with a search that has ended."""
     _echo(client.searches.resume(search, trials=trials))
 

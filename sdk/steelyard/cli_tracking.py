@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from uuid import UUID
 
 import click
 
@@ -46,10 +47,10 @@ def list_runs(
 
 
 @runs.command("show")
-@click.argument("run")
+@click.argument("run", type=click.UUID)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @with_client
-def show_run(client: Client, run: str, *, as_json: bool) -> None:
+def show_run(client: Client, run: UUID, *, as_json: bool) -> None:
     """What RUN was given, where it trains, and how far it is."""
     view = client.runs.get(run)
     if as_json:

@@ -25,12 +25,42 @@ _NEEDED = ("celery", "psutil", "torch", "onnxruntime")
     envvar="STEELYARD_WORKER_TOKEN",
     help="A worker's token; better in STEELYARD_WORKER_TOKEN, where other users of the machine do not see it.",
 )
-@click.option("--name", help="What it is called on the page of the workers; the host's name otherwise.")
-@click.option("--labels", multiple=True, help="Labels of your own, divided by commas: jobs can ask for them.")
-@click.option("--exclusive", is_flag=True, help="Take only jobs that ask for one of its labels, or for a GPU.")
-@click.option("--quick-only", is_flag=True, help="Take only small jobs that people wait for.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, help="Threads for torch in a job.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Scratch space and cache; ./var/worker otherwise.")
+@click.option(
+    "--name",
+    envvar="STEELYARD_WORKER_NAME",
+    help="What it is called on the page of the workers; the host's name otherwise.",
+)
+@click.option(
+    "--labels",
+    envvar="STEELYARD_WORKER_LABELS",
+    multiple=True,
+    help="Labels of your own, divided by commas: jobs can ask for them.",
+)
+@click.option(
+    "--exclusive",
+    envvar="STEELYARD_WORKER_EXCLUSIVE",
+    is_flag=True,
+    help="Take only jobs that ask for one of its labels, or for a GPU.",
+)
+@click.option(
+    "--quick-only",
+    envvar="STEELYARD_WORKER_QUICK_ONLY",
+    is_flag=True,
+    help="Take only small jobs that people wait for.",
+)
+@click.option(
+    "--threads",
+    envvar="STEELYARD_WORKER_THREADS",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Threads for torch in a job.",
+)
+@click.option(
+    "--folder",
+    envvar="STEELYARD_WORKER_FOLDER",
+    type=click.Path(path_type=Path),
+    help="Scratch space and cache; ./var/worker otherwise.",
+)
 @click.option("--once", is_flag=True, help="End after one job.")
 @click.option("--job", help="Do this job and end.")
 @click.option("--launch", type=click.Path(path_type=Path), help="Start a machine for each job, as this TOML file says.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-_IDS = frozenset({"run", "job", "search"})
+_IDS = frozenset({"run", "job", "search", "model"})
 # The width of a table with ids, so that its words have room too; a narrower terminal breaks the lines itself.
 _ROOM = 120
 
@@ -42,7 +42,7 @@ def new_table(*columns: str, title: str | None = None) -> Table:
     # Imported where it is used: most commands print a line, and start faster without.
     from rich.table import Column, Table
 
-    # Names stay whole, and ids on one line, from which they are copied.
+    # Names stay whole, and what is copied stays on one line.
     return Table(*(Column(one, overflow="fold", no_wrap=one in _IDS) for one in columns), title=title)
 
 
