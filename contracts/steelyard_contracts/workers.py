@@ -68,6 +68,15 @@ class Resources(WireModel):
         ]
         return ", ".join(parts)
 
+    def in_full(self) -> str:
+        """As `in_words`, with how many train together."""
+        parts = [
+            self.in_words(),
+            f"{self.processes} processes" if self.processes > 1 else "",
+            f"on {self.hosts} machines" if self.hosts > 1 else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
 
 class Gpu(WireModel):
     name: Text

@@ -21,7 +21,7 @@ from steelyard_contracts.jobs import JobState, JobView, VariantKind
     "--variant",
     "variants",
     multiple=True,
-    type=click.Choice(list(VariantKind)),
+    type=click.Choice([str(one) for one in VariantKind]),
     help="All when none is named.",
 )
 @click.option("--max-accuracy-drop", type=float, default=0.01)
@@ -60,7 +60,7 @@ def jobs() -> None:
 @jobs.command("list")
 @click.argument("words", nargs=-1)
 @click.option("--team", default=None)
-@click.option("--state", type=click.Choice(list(JobState)), default=None)
+@click.option("--state", type=click.Choice([str(one) for one in JobState]), default=None)
 @click.option("--kind", default=None, help="As in train, evaluate, optimise.")
 @with_client
 def list_jobs(client: Client, words: tuple[str, ...], team: str | None, state: str | None, kind: str | None) -> None:

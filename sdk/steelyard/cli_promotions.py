@@ -78,7 +78,7 @@ def promotions() -> None:
 
 @promotions.command("list")
 @click.argument("ref")
-@click.option("--state", type=click.Choice(list(PromotionState)), default=None)
+@click.option("--state", type=click.Choice([str(one) for one in PromotionState]), default=None)
 @click.option(
     "--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True, help="At most so many, newest first."
 )

@@ -87,7 +87,7 @@ def start_search(
 
 @tune.command("list")
 @click.option("--team", default=None)
-@click.option("--state", type=click.Choice(list(SearchState)), default=None)
+@click.option("--state", type=click.Choice([str(one) for one in SearchState]), default=None)
 @with_client
 def list_searches(client: Client, team: str | None, state: str | None) -> None:
     """Searches, newest first."""

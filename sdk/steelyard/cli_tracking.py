@@ -22,7 +22,7 @@ def runs() -> None:
 
 @runs.command("list")
 @click.argument("project", required=False)
-@click.option("--state", type=click.Choice(list(JobState)), default=None)
+@click.option("--state", type=click.Choice([str(one) for one in JobState]), default=None)
 @click.option("--text", default=None, help="Words of a name or a configuration.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")

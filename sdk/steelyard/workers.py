@@ -28,7 +28,8 @@ class Workers:
         if not found:
             raise NotFoundError(f"There is no worker {name}, or you may not see it.", worker=name)
         if len(found) > 1:
-            raise InvalidInputError(f"Several workers are called {name}; say which by its id.", worker=name)
+            each = ", ".join(f"{one.id} ({one.state}, of {one.team or 'every team'})" for one in found)
+            raise InvalidInputError(f"Several workers are called {name}; say which by its id: {each}.", worker=name)
         return found[0]
 
     def drain(self, worker: UUID) -> WorkerView:

@@ -16,3 +16,15 @@ def commands_below(group, path=()):
 
 def test_every_command_says_what_it_is_for():
     assert [" ".join(path) for path, one in commands_below(main) if not one.help] == []
+
+
+def test_what_may_be_chosen_is_written_as_everywhere_else():
+    """click writes the members of an enumeration by their names in Python, which nobody else knows."""
+    choices = [
+        (" ".join(path), option.name, choice)
+        for path, one in commands_below(main)
+        for option in one.params
+        if isinstance(option.type, click.Choice)
+        for choice in option.type.choices
+    ]
+    assert [found for found in choices if type(found[2]) is not str] == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +18,7 @@ from steelyard_workers.preprocessing import MEAN, STD
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 CACHE_BYTES = 1024**3
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 _GREY_MODES = frozenset({"1", "L", "I;16"})
 
 
@@ -78,9 +79,24 @@ def labels_of(root: Path) -> list[str]:
 
 
 def channels_of(root: Path) -> int:
-    """1 for grey pictures, else 3; judged by the first, as a dataset is one or the other."""
-    with Image.open(picture_paths(root)[0]) as image:
-        return 1 if image.mode in _GREY_MODES else 3
+    """1 for grey pictures, else 3; judged by the first, as a dataset is one or the other.
+
+    Raises: DatasetUnusableError.
+    """
+    first = picture_paths(root)[0]
+    try:
+        with Image.open(first) as image:
+            return 1 if image.mode in _GREY_MODES else 3
+    except UNREADABLE as error:
+        raise unreadable("picture", "/".join(first.parts[-3:]), error) from error
+
+
+def unreadable(what: str, name: str, error: Exception) -> DatasetUnusableError:
+    """`name`: within the dataset, which alone means something to whoever reads the sentence."""
+    why = "it is no picture that is known here" if isinstance(error, UnidentifiedImageError) else str(error)
+    return DatasetUnusableError(
+        f"The {what} {name} cannot be read: {why}. Replace it, or take it out of the dataset.", path=name
+    )
 
 
 def decode(path: Path, *, size: int, channels: int) -> Tensor:
@@ -88,9 +104,8 @@ def decode(path: Path, *, size: int, channels: int) -> Tensor:
     try:
         with Image.open(path) as image:
             small = image.convert("L" if channels == 1 else "RGB").resize((size, size), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        name = "/".join(path.parts[-3:])
-        raise DatasetUnusableError(f"The picture {name} cannot be read: {error}", path=name) from error
+    except UNREADABLE as error:
+        raise unreadable("picture", "/".join(path.parts[-3:]), error) from error
     pixels = np.asarray(small).reshape(size, size, channels)
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 

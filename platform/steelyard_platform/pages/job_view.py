@@ -10,6 +10,7 @@ from django.utils import timezone
 from steelyard_contracts.estimates import duration
 from steelyard_contracts.jobs import JobState
 from steelyard_contracts.training import TrainSpec
+from steelyard_contracts.workers import Resources
 from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.jobs import feed, series
 from steelyard_platform.jobs.models import Attempt, Job, Sample
@@ -55,6 +56,7 @@ def panels_of(job: Job) -> dict[str, Any]:
         "files": files_of(job, _FILES) if is_run(job) else [],
         "result": {key: value for key, value in job.result.items() if not isinstance(value, dict | list)},
         "took": _took(job),
+        "needs": Resources.model_validate(job.resources).in_full(),
     }
 
 

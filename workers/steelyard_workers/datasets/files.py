@@ -15,9 +15,7 @@ from torch import Tensor
 
 from steelyard_contracts.datasets.layouts import Census, split_of
 from steelyard_contracts.errors import DatasetUnusableError
-from steelyard_workers.images import CACHE_BYTES, decode
-
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+from steelyard_workers.images import CACHE_BYTES, UNREADABLE, decode, unreadable
 
 
 def census_of(root: Path) -> Census:
@@ -87,8 +85,8 @@ def picture_size(root: Path, name: str) -> tuple[int, int]:
     try:
         with Image.open(root / name) as image:
             return image.size
-    except _UNREADABLE as error:
-        raise DatasetUnusableError(f"The picture {name} cannot be read: {error}", path=name) from error
+    except UNREADABLE as error:
+        raise unreadable("picture", name, error) from error
 
 
 def mask_array(root: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -96,8 +94,8 @@ def mask_array(root: Path, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     try:
         with Image.open(root / name) as image:
             mode, found = image.mode, np.asarray(image)
-    except _UNREADABLE as error:
-        raise DatasetUnusableError(f"The mask {name} cannot be read: {error}", path=name) from error
+    except UNREADABLE as error:
+        raise unreadable("mask", name, error) from error
     if found.ndim != 2 or mode not in {"1", "L", "P", "I", "I;16"}:  # noqa: PLR2004 - height and width
         raise DatasetUnusableError(
             f"The mask {name} is a colour picture ({mode}). A mask holds the number of a class in each pixel, as an "

@@ -23,7 +23,7 @@ from steelyard_contracts.jobs import Claim, Finish, Heartbeat, JobState, JoinSpe
 
 # For so long the first waits for the others before it gives the job back.
 _WAIT = timedelta(minutes=10)
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS, _LINGER_SECONDS = 0.5, 1.0
 _HTTPS, _HTTP = 443, 80
 
 
@@ -47,6 +47,7 @@ def lead_group(url: str, claim: Claim) -> Iterator[str]:
         transport.call("POST", f"/api/v1/jobs/{claim.id}/group", body=where)
         _wait_for(store, hosts, lambda missing: _tell(transport, claim, missing))
         yield f"{_bracketed(address)}:{store.port}"
+        time.sleep(_LINGER_SECONDS)  # the others hear through the store that all have ended
     finally:
         transport.close()
         del store

@@ -7,6 +7,7 @@ from its last checkpoint, with whatever machines are there then.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import Any
 
@@ -14,7 +15,9 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from steelyard_contracts.jobs import Claim, JoinSpec
+from steelyard.transport import Transport
+from steelyard_contracts.errors import SteelyardError
+from steelyard_contracts.jobs import Claim, JoinSpec, LogBatch, LogLine
 from steelyard_workers.group.hosts import GroupIncompleteError, join_group, lead_group, leave_group
 from steelyard_workers.group.member import work
 from steelyard_workers.orders import LEFT
@@ -23,6 +26,8 @@ _FAILED = 1
 # Within an attempt, of a group on one machine.
 _RESTARTS = 2
 _LOOK_SECONDS = 0.5
+# Numbers of lines that no rank counts to; and the longest of them.
+_LAST_LINES, _LINE_LENGTH, _TOLD_SECONDS = 2_000_000_000, 8_000, 10.0
 # The agents of other machines wait so long for the leader, who evaluates and commits after the last step.
 _PATIENCE = 6 * 3600
 
@@ -48,10 +53,29 @@ def _launch(config: LaunchConfig, message: dict[str, Any], *, restarts: int) -> 
     try:
         elastic_launch(config, work)({**message, "restarts": restarts})
     except ChildFailedError as error:
-        return LEFT if any(one.exitcode == LEFT for one in error.failures.values()) else _FAILED
+        if any(one.exitcode == LEFT for one in error.failures.values()):
+            return LEFT
+        _tell(message, error)
+        return _FAILED
     except SignalException as told:
         return LEFT if told.sigval == signal.SIGTERM else _FAILED
     return 0
+
+
+def _tell(message: dict[str, Any], error: ChildFailedError) -> None:
+    """Why the group has ended, into the job's log, whose writer is gone with it."""
+    told = []
+    for rank, one in error.failures.items():
+        found: Any = one.message  # of a process that had something to say, with where it was
+        said = found.get("message", "") if isinstance(found, dict) else found
+        told.append(f"rank {rank} ended with status {one.exitcode}: {said}".splitlines()[0])
+    lines = [LogLine(number=_LAST_LINES + number, text=text[:_LINE_LENGTH]) for number, text in enumerate(told)]
+    transport = Transport(message["url"], message["claim"]["token"], patience=_TOLD_SECONDS)
+    try:
+        with contextlib.suppress(SteelyardError):  # the attempt may be over already
+            transport.call("POST", f"/api/v1/jobs/{message['claim']['id']}/log-lines", body=LogBatch(lines=lines))
+    finally:
+        transport.close()
 
 
 def _on_one(claim: Claim) -> LaunchConfig:
