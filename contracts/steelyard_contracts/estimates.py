@@ -16,6 +16,8 @@ from pydantic import BaseModel, Field
 
 _FEW = 4
 _SPREAD = 1.5  # with few runs to go by, the range is this factor to either side
+# Beyond so many times the longest run there was, the range reaches further down.
+_MUCH_MORE, _SPREAD_FAR = 10, 4
 
 
 class JobEstimate(BaseModel):
@@ -41,10 +43,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Paced:
-    """An earlier run like it: seconds from start to end for so many pictures."""
+    """An earlier run like it: seconds for so many pictures, and those that any number of pictures costs."""
 
     images: float
     seconds: float
+    around: float = 0.0
 
 
 def estimate(wanted: Wanted, earlier: Sequence[Paced]) -> JobEstimate:
@@ -55,8 +58,11 @@ def estimate(wanted: Wanted, earlier: Sequence[Paced]) -> JobEstimate:
         return found
     middle = median(paces)
     low, _, high = quantiles(paces, n=4) if len(paces) >= _FEW else (middle / _SPREAD, middle, middle * _SPREAD)
+    around = median(run.around for run in earlier)
+    if wanted.images > _MUCH_MORE * max(run.images for run in earlier):
+        low /= _SPREAD_FAR  # a short run is slow for its size: caches are cold, and there is little to share them
     found.runs = len(paces)
-    found.seconds, found.low, found.high = (round(pace * wanted.images, 1) for pace in (middle, low, high))
+    found.seconds, found.low, found.high = (round(around + pace * wanted.images, 1) for pace in (middle, low, high))
     if wanted.price_per_hour is not None:
         found.cost = round(found.seconds / 3600 * wanted.price_per_hour, 4)
     found.words = _in_words(found)

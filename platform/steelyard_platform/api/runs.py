@@ -33,7 +33,7 @@ def estimate(request: HttpRequest, body: JobRequest) -> JobEstimate:
     actor = api_actor(request)
     if actor.is_anonymous:
         raise AuthenticationError("Send a token: an estimate is made from your teams' own runs.")
-    return estimate_job(spec=body.spec, actor=actor)
+    return estimate_job(spec=body.spec, actor=actor, resources=body.resources)
 
 
 @router.get("/jobs/{uuid:job_id}/events")

@@ -7,18 +7,22 @@ So every job that succeeds tells how fast jobs like it are: the same network and
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
+from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.estimates import JobEstimate, Paced, Wanted, estimate
 from steelyard_contracts.jobs import STOPPED_EARLY, JobSpec, JobState
 from steelyard_contracts.refs import RepositoryKind, parse_ref
 from steelyard_contracts.training import TrainSpec
 from steelyard_contracts.workers import CPU, GPU, Resources, queue_of
+from steelyard_contracts.zoo import zoo_model
 from steelyard_platform.accounts.permissions import Actor
+from steelyard_platform.datasets.checks import check_for_task
 from steelyard_platform.datasets.services import summary_of
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.repos.queries import find_existing_version
@@ -31,21 +35,24 @@ _SEEN_ENOUGH = 0.01  # of the work, before its own pace says anything
 def estimate_job(*, spec: JobSpec, actor: Actor, resources: Resources | None = None) -> JobEstimate:
     """Before it starts, on a machine with these resources; of a training alone more is known than the price.
 
-    Raises: the errors of finding its dataset.
+    Raises: the errors of finding its dataset; DatasetUnusableError for one that it cannot train on.
     """
     needs = resources or Resources()
     price, currency = _price(needs)
     if not isinstance(spec, TrainSpec):
         return JobEstimate(price_per_hour=price, currency=currency)
-    return estimate(
-        Wanted(images_of(spec, actor), price, currency), _earlier(spec, actor, queue_of(needs, kind=spec.kind))
-    )
+    return estimate(Wanted(images_of(spec, actor), price, currency), _earlier(spec, actor, needs))
 
 
 def images_of(spec: TrainSpec, actor: Actor) -> int | None:
-    """Pictures that a training looks at, over all epochs; None while its dataset is being counted."""
+    """Pictures that a training looks at, over all epochs; None while its dataset is being counted.
+
+    Raises: the errors of finding its dataset; DatasetUnusableError for one that it cannot train on.
+    """
     version = find_existing_version(actor, parse_ref(spec.dataset, kind=RepositoryKind.DATASET))
     summary = summary_of(version)
+    if summary is not None:
+        check_for_task(summary, version.repository.full_name, spec.task)
     return summary.pictures.get("train", 0) * spec.epochs if summary is not None else None
 
 
@@ -65,25 +72,44 @@ def _remaining_of_attempt(job: Job) -> float | None:
     return round(expected * (1 - job.progress), 1) if expected else None
 
 
-def _earlier(spec: TrainSpec, actor: Actor, queue: str) -> list[Paced]:
+def _earlier(spec: TrainSpec, actor: Actor, needs: Resources) -> list[Paced]:
     """The newest runs like it that came through at the first attempt; with none, those of the task and picture size."""
+    queue = queue_of(needs, kind=spec.kind)
     rows = Job.objects.filter(
         kind=spec.kind, state=JobState.SUCCEEDED, team_id__in=list(actor.roles), queue=queue, attempt=1
     ).order_by("-finished_at")
-    done = [(_traits(row.spec), _pace(row)) for row in rows.only(*_READ)[:_LOOKED_AT]]
+    newest = [
+        row for row in rows.only(*_READ)[:_LOOKED_AT] if _together(row.resources) == (needs.hosts, needs.processes)
+    ]
+    done = [(_traits(row.spec), _pace(row)) for row in newest]
     mine = _traits(spec.model_dump(mode="json"))
     alike = [pace for traits, pace in done if pace and traits == mine]
     similar = [pace for traits, pace in done if pace and traits[:2] == mine[:2]]
     return (alike or similar)[:_COUNTED]
 
 
-_READ = ("spec", "estimate", "result", "started_at", "finished_at")
+_READ = ("spec", "estimate", "result", "resources", "started_at", "finished_at")
+
+
+def _together(resources: dict[str, Any]) -> tuple[int, int]:
+    """Machines, and processes on each."""
+    return resources.get("hosts", 1), resources.get("processes", 1)
 
 
 def _traits(spec: dict[str, Any]) -> tuple[str, str, str]:
     """(task, picture size, network). A base's network is that of its repository."""
     network = spec.get("model") or spec.get("architecture") or str(spec.get("base") or "").partition("@")[0]
-    return str(spec.get("task")), str(spec.get("image_size")), json.dumps(network, sort_keys=True)
+    return str(spec.get("task")), _side(spec), json.dumps(network, sort_keys=True)
+
+
+def _side(spec: dict[str, Any]) -> str:
+    """Of the pictures; where it was left open, what the network is meant for, or the base's, whichever that is."""
+    if spec.get("image_size") is not None:
+        return str(spec["image_size"])
+    if spec.get("model"):
+        with suppress(InvalidInputError):  # of a zoo before this one
+            return str(zoo_model(spec["model"]).image_size)
+    return "as " + str(spec.get("base") or "").partition("@")[0]
 
 
 def _pace(job: Job) -> Paced | None:
@@ -92,7 +118,9 @@ def _pace(job: Job) -> Paced | None:
         return None
     epochs, done = job.spec.get("epochs"), job.result.get("epochs")
     share = done / epochs if isinstance(done, int) and epochs else 1.0
-    return Paced(images * share, (job.finished_at - job.started_at) / timedelta(seconds=1))
+    whole = (job.finished_at - job.started_at) / timedelta(seconds=1)
+    trained = min(job.result.get("train_seconds", whole), whole)
+    return Paced(images * share, trained, whole - trained)
 
 
 def _price(needs: Resources) -> tuple[float | None, str]:

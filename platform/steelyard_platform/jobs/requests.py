@@ -44,8 +44,10 @@ def request_job(
     return _queue(pinned, actor, needs, cloned_from=cloned_from)
 
 
-def clone_job(*, job: Job, changes: dict[str, Any], actor: Actor) -> Job:
+def clone_job(*, job: Job, changes: dict[str, Any], actor: Actor, resources: Resources | None = None) -> Job:
     """Asks for a job like `job`, on the same pinned versions, but for `changes`, a JSON merge patch of its spec.
+
+    `resources`: of another machine than the job was done on.
 
     Raises: InvalidInputError for changes that make no spec; the errors of `request_job`.
     """
@@ -57,7 +59,8 @@ def clone_job(*, job: Job, changes: dict[str, Any], actor: Actor) -> Job:
     except ValidationError as error:
         faults = faults_in_words(error, within=1)  # a spec's kind comes first
         raise InvalidInputError(f"The changes make no {job.kind} job: {faults}.") from error
-    return request_job(spec=spec, actor=actor, resources=Resources.model_validate(job.resources), cloned_from=job)
+    needs = resources or Resources.model_validate(job.resources)
+    return request_job(spec=spec, actor=actor, resources=needs, cloned_from=job)
 
 
 def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

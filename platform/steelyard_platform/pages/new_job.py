@@ -11,6 +11,7 @@ from django.shortcuts import render
 
 from steelyard_contracts.errors import InvalidInputError, SteelyardError
 from steelyard_contracts.training import TrainSpec
+from steelyard_contracts.workers import Resources
 from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.jobs import services
@@ -18,6 +19,8 @@ from steelyard_platform.jobs.estimates import estimate_job
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.pages.rendering import page, signed_in
 from steelyard_platform.pages.spec_form import fields_of, spec_from, suggestions_for, validated
+
+_MACHINE, _PREFIX = ("labels", "gpus", "hosts", "processes"), "machine-"
 
 
 @page
@@ -29,14 +32,17 @@ def training(request: HttpRequest) -> HttpResponseBase:
     given: Mapping[str, Any] = request.POST.dict() if request.method == "POST" else request.GET.dict()
     before = origin.spec if origin else {}
     fields = fields_of(given, before)
-    context: dict[str, Any] = {"origin": origin, "fields": fields, **suggestions_for(actor)}
+    machine = fields_of(given, origin.resources if origin else {}, Resources, main=_MACHINE, prefix=_PREFIX)
+    context: dict[str, Any] = {"origin": origin, "fields": fields, "machine": machine, **suggestions_for(actor)}
     if request.method != "POST":
         return render(request, "jobs/new.html", context)
     try:
         spec = validated(TrainSpec, spec_from(fields, before), "This cannot be trained")
+        needs = validated(Resources, spec_from(machine, {}), "No machine is like this")
         if "estimate" in request.POST:
-            return render(request, "jobs/new.html", context | {"estimate": estimate_job(spec=spec, actor=actor)})
-        job = _ask(spec, origin, actor)
+            expected = estimate_job(spec=spec, actor=actor, resources=needs)
+            return render(request, "jobs/new.html", context | {"estimate": expected})
+        job = _ask(spec, needs, origin, actor)
     except SteelyardError as error:
         return render(request, "jobs/new.html", context | {"fault": str(error)}, status=error.status)
     return HttpResponseRedirect(f"/jobs/{job.pk}")
@@ -56,9 +62,9 @@ def _origin(request: HttpRequest, actor: Actor) -> Job | None:
     return job
 
 
-def _ask(spec: TrainSpec, origin: Job | None, actor: Actor) -> Job:
+def _ask(spec: TrainSpec, needs: Resources, origin: Job | None, actor: Actor) -> Job:
     if origin is None:
-        return services.request_job(spec=spec, actor=actor)
+        return services.request_job(spec=spec, actor=actor, resources=needs)
     wanted = spec.model_dump(mode="json")
     changes = {key: value for key, value in wanted.items() if origin.spec.get(key) != value}
-    return services.clone_job(job=origin, changes=changes, actor=actor)
+    return services.clone_job(job=origin, changes=changes, actor=actor, resources=needs)

@@ -28,7 +28,7 @@ _REPOSITORIES = {"dataset": "datasets", "base": "models", "output": "models"}
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One input. `kind`: text, number, choice or flag; `suggestions`: the list that it offers.
+    """One input. `kind`: text, list (with commas), number, choice or flag; `suggestions`: the list that it offers.
 
     `name` is the spec's field, `key` the input: a page with two specs tells them apart by it.
     """
@@ -110,6 +110,8 @@ def _described(raw: dict[str, Any], parts: dict[str, Any]) -> tuple[str, tuple[s
     shapes = [_resolved(one, parts) for one in raw.get("anyOf", [raw])]
     choices = tuple(str(value) for one in shapes for value in (one.get("enum") or _constant(one)))
     types = {one.get("type") for one in shapes} - {"null"}
+    if types == {"array"} and all(_resolved(one.get("items", {}), parts).get("type") == "string" for one in shapes):
+        return "list", ()
     if types & {"object", "array"} and not choices:
         return None
     if types == {"boolean"}:
@@ -139,6 +141,6 @@ def _typed(field: Field) -> Any:
     text = field.value.strip()
     if field.kind == "flag":
         return text == "yes"
-    if field.kind == "text" and "," in text:
+    if field.kind == "list" or (field.kind == "text" and "," in text):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text

@@ -24,6 +24,7 @@ from steelyard_contracts.jobs import JobState, LogLine, MetricPoint
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_contracts.runs import is_more_better
 from steelyard_contracts.training import TrainSpec
+from steelyard_contracts.workers import Resources
 from steelyard_platform.accounts.permissions import Actor, Scope
 from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user
 from steelyard_platform.jobs import estimates, feed, samples, series, services, watching
@@ -231,6 +232,11 @@ def test_an_estimate_is_the_median_of_runs_like_it(ask, owner, settings, monkeyp
         finished(ask(epochs=10), seconds)
     finished(ask(epochs=10), 1.0, result={"stopped_early": True})
     finished(ask(epochs=10), 1.0, attempt=2)
+    for unlike in ({"image_size": 48}, {"model": "mobilenet-v2-nano"}):
+        other = estimates.estimate_job(spec=spec.model_copy(update=unlike), actor=actor)
+        assert "Nothing like it has run here yet" in other.words
+    together = estimates.estimate_job(spec=spec, actor=actor, resources=Resources(hosts=2))
+    assert "Nothing like it has run here yet" in together.words
     found = estimates.estimate_job(spec=spec.model_copy(update={"epochs": 20}), actor=actor)
     assert (found.images, found.runs) == (120, 3)
     assert found.seconds == pytest.approx(24, rel=0.01)
@@ -254,8 +260,10 @@ def test_the_time_that_is_left_follows_the_pace(job):
 def test_an_estimate_in_words():
     runs = [Paced(images=100, seconds=pace) for pace in (50, 60, 70, 80, 90)]
     assert estimate(Wanted(6000, 2.0, "EUR"), runs).words == (
-        "about 1 h 10 min (55 min to 1 h 25 min), from 5 runs like it; 2.33 EUR"
+        "about 1 h 10 min (14 min to 1 h 25 min), from 5 runs like it; 2.33 EUR"
     )
+    around = [Paced(images=100, seconds=50, around=10)]
+    assert estimate(Wanted(200), around).words == "about 2 min (77 s to 3 min), from 1 run like it"
     assert [duration(seconds) for seconds in (3, 89, 100, 3600, 200_000)] == [
         "3 s",
         "89 s",
@@ -336,6 +344,13 @@ def test_a_training_is_estimated_asked_for_and_cloned_on_a_page(client, job, own
     assert answer.status_code == 302, answer.content.decode()
     clone = Job.objects.get(cloned_from=made)
     assert {key for key in clone.spec if clone.spec[key] != made.spec[key]} == {"epochs"}
+    on_two = {"machine-labels": "gpu:a100, lab", "machine-gpus": "1", "machine-hosts": "2"}
+    assert client.post("/jobs/new", {**form, **on_two}).status_code == 302
+    spread = Job.objects.latest("created_at")
+    assert Resources.model_validate(spread.resources) == Resources(labels=["gpu:a100", "lab"], gpus=1, hosts=2)
+    assert "gpu:a100, lab, 1 GPU, on 2 machines" in client.get(f"/jobs/{spread.pk}").content.decode()
+    assert 'value="gpu:a100, lab"' in client.get(f"/jobs/new?clone={spread.pk}").content.decode()
+    assert client.post("/jobs/new", {**form, "machine-hosts": "many"}).status_code == 400
     refused = client.post("/jobs/new", {**form, "epochs": "many"})
     assert (refused.status_code, "epochs" in refused.content.decode()) == (400, True)
 
