@@ -105,6 +105,14 @@ def _hgnet(out_indices: list[int]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _dinov2(hidden_size: int, *, layers: int, heads: int, out_indices: list[int]) -> dict[str, Any]:
+    """In windows of two by two, so that a picture's side is a multiple of two patches."""
+    return {
+        "model_type": "rf_detr_dinov2", "hidden_size": hidden_size, "num_hidden_layers": layers,
+        "num_attention_heads": heads, "patch_size": 16, "num_windows": 2, "out_indices": out_indices,
+    }  # fmt: skip
+
+
 ZOO: tuple[ZooModel, ...] = (
     _resnet(
         "resnet-nano", 79_962, 32, "Residual convolutions for small, simple pictures such as digits and marks.",
@@ -177,6 +185,26 @@ ZOO: tuple[ZooModel, ...] = (
         "D-FINE-S: sharper boxes than RT-DETRv2 at half the size.",
         backbone_config=_hgnet([2, 3, 4]), encoder_in_channels=[256, 512, 1024], decoder_layers=3,
         decoder_n_points=[3, 6, 3], hidden_expansion=0.5, depth_mult=0.34, freeze_backbone_batch_norms=False,
+    ),
+    _detector(
+        "rf-detr-nano", "RF-DETR", "RfDetrConfig", 1_437_124, 320,
+        "RF-DETR small enough to learn from scratch: a transformer over windows of the picture.",
+        backbone_config=_dinov2(96, layers=4, heads=3, out_indices=[2, 4]),
+        d_model=128, decoder_layers=2, decoder_ffn_dim=256, decoder_self_attention_heads=4,
+        decoder_cross_attention_heads=8, decoder_n_points=2, intermediate_size=256, c2f_num_blocks=1, num_queries=100,
+        group_detr=5,
+    ),
+    _detector(
+        "rf-detr-small", "RF-DETR", "RfDetrConfig", 31_819_732, 512,
+        "RF-DETR on a windowed DINOv2-S: for fine-tuning pre-trained weights.",
+        backbone_config=_dinov2(384, layers=12, heads=6, out_indices=[3, 6, 9, 12]), decoder_layers=3,
+        decoder_n_points=2,
+    ),
+    _detector(
+        "rf-detr-base", "RF-DETR", "RfDetrConfig", 33_396_020, 576,
+        "RF-DETR with a deeper decoder: for small objects and many classes.",
+        backbone_config=_dinov2(384, layers=12, heads=6, out_indices=[3, 6, 9, 12]), decoder_layers=4,
+        decoder_n_points=2,
     ),
     _segformer(
         "segformer-nano", 456_426, 128, "A class for each pixel of small pictures; trains on a CPU.",

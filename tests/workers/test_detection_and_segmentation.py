@@ -174,10 +174,10 @@ def test_a_base_goes_on_with_its_own_numbers_and_a_new_head(tmp_path, shapes, se
     assert saved["image_mean"] == [0.4, 0.5, 0.6]
 
 
-@pytest.mark.parametrize("name", ["rt-detr-v2-nano", "d-fine-nano", "d-fine-small"])
+@pytest.mark.parametrize("name", ["rt-detr-v2-nano", "d-fine-nano", "d-fine-small", "rf-detr-nano"])
 def test_the_zoo_s_detectors_answer_and_have_a_loss(session_in, name):
     model = zoo_model(name)
-    network = networks.build_zoo(model, channels=3, labels=LABELS)
+    network = networks.build_zoo(model, channels=3, labels=LABELS, side=64)
     detection.fit_queries(print, network, side=64)
     network.loss_function = detection.in_float32(network.loss_function)
     targets = [{"class_labels": torch.tensor([1]), "boxes": torch.tensor([[0.5, 0.5, 0.25, 0.5]])}]
@@ -186,7 +186,10 @@ def test_the_zoo_s_detectors_answer_and_have_a_loss(session_in, name):
     assert torch.isfinite(loss)
 
 
-@pytest.mark.parametrize(("name", "task"), [("rt-detr-v2-nano", "object-detection"), ("vit-nano", None)])
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("rt-detr-v2-nano", "object-detection"), ("rf-detr-nano", "object-detection"), ("vit-nano", None)],
+)
 def test_a_base_is_taken_whole_whatever_its_file_calls_the_tensors(tmp_path, name, task):
     torch.manual_seed(1)
     base = networks.build_zoo(zoo_model(name), channels=3, labels=["a", "b", "c"])

@@ -134,10 +134,10 @@ def test_a_detector_is_exported_with_its_boxes(session_in, tmp_path):
     assert all(0 <= side <= 20 for box in one["boxes"] for side in box["box"])
 
 
-@pytest.mark.parametrize("name", ["rt-detr-v2-nano", "d-fine-nano"])
+@pytest.mark.parametrize("name", ["rt-detr-v2-nano", "d-fine-nano", "rf-detr-nano"])
 def test_the_zoo_s_detectors_are_exported_and_find_what_torch_finds(session_in, tmp_path, name):
     torch.manual_seed(0)
-    network = networks.build_zoo(zoo_model(name), channels=3, labels=["disc", "square"])
+    network = networks.build_zoo(zoo_model(name), channels=3, labels=["disc", "square"], side=64)
     detection.fit_queries(print, network, side=64)
     folder = tmp_path / "detector"
     network.save_pretrained(folder)

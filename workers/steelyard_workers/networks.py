@@ -18,6 +18,7 @@ from steelyard_contracts.zoo import ZOO, ZooModel
 
 transformers.utils.logging.disable_progress_bar()
 
+_QUERIES = 300  # as transformers has it
 _MADE_EQUAL = {1: "Store the pictures in colour", 3: "Store the pictures in grey"}
 _AUTO_CLASSES = {
     Task.CLASSIFICATION: "AutoModelForImageClassification",
@@ -59,6 +60,11 @@ def zoo_config(model: ZooModel, *, channels: int, labels: list[str], side: int) 
         settings["num_channels"] = channels
     if model.takes_size:
         settings["image_size"] = side
+    if settings.get("backbone_config", {}).get("model_type") == "rf_detr_dinov2":
+        # Its queries are parameters, one for each that it looks for, and there must be a patch for each.
+        settings["backbone_config"]["image_size"] = side
+        patches = (side // settings["backbone_config"]["patch_size"]) ** 2
+        settings["num_queries"] = min(settings.get("num_queries", _QUERIES), patches)
     return getattr(transformers, model.config)(**settings, **_label_maps(labels))
 
 
