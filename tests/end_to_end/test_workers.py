@@ -33,6 +33,13 @@ def attempts(hub, job):
     return sorted(hub.attempts(job.id), key=lambda one: one.number)
 
 
+def log_of(hub, job):
+    lines, after = [], 0
+    while more := hub.logs(job.id, after=after):
+        lines, after = [*lines, *(line.text for line in more)], more[-1].id
+    return lines
+
+
 @contextlib.contextmanager
 def worker(installation, folder, *options, name="bench"):
     """`steelyard worker` of the team lab, in a process of its own."""
@@ -111,11 +118,7 @@ def test_processes_train_together_and_one_that_dies_is_made_up_for(hub, installa
     final = hub.wait(job.id)
     assert final.state is JobState.SUCCEEDED, final.error
     assert final.attempt == 1
-    lines: list[str] = []
-    after = 0
-    while more := hub.logs(job.id, after=after):
-        lines, after = [*lines, *(line.text for line in more)], more[-1].id
-    assert any(line.startswith("going on after epoch") for line in lines)
+    assert any(line.startswith("going on after epoch") for line in log_of(hub, job))
     steps = hub.metrics(job.id)["validation/accuracy"].steps
     assert steps == [3 * epoch for epoch in range(1, 41)]  # three batches an epoch; none is missing, none doubled
     assert len(list(hub.versions("lab/together"))) == 1
@@ -159,3 +162,4 @@ def test_machines_train_together_and_go_on_without_one_that_dies_or_leaves(hub, 
     assert steps == [3 * epoch for epoch in range(1, 61)]
     assert len(list(hub.versions("lab/spread"))) == 1
     assert attempts(hub, job)[1].resumed_from is not None
+    assert any("ended with status" in line for line in log_of(hub, job))

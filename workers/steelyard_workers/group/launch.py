@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from typing import Any
+from uuid import UUID
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -39,17 +40,47 @@ def run_group(message: dict[str, Any], claim: Claim) -> int:
     """
     try:
         if isinstance(claim.spec, JoinSpec):
-            status = _launch(_joining(claim, claim.spec, message), message, restarts=0)
-            return leave_group(message["url"], claim) if status == 0 else status
+            return _join(message, claim, claim.spec)
         if claim.resources.hosts > 1:
-            with lead_group(message["url"], claim) as endpoint:
-                return _launch(_on_several(claim, endpoint, node=0), message, restarts=0)
+            return _lead(message, claim)
     except GroupIncompleteError:
         return LEFT
-    return _launch(_on_one(claim), message, restarts=_RESTARTS)
+    here = _config(claim, hosts=1, run_id=claim.id, rdzv_backend="c10d", rdzv_endpoint="localhost:0")  # a free port
+    return _launch(here, message, restarts=_RESTARTS)
 
 
-def _launch(config: LaunchConfig, message: dict[str, Any], *, restarts: int) -> int:
+def _lead(message: dict[str, Any], claim: Claim) -> int:
+    hosts = claim.resources.hosts
+    with lead_group(message["url"], claim) as endpoint:
+        return _launch(_config(claim, hosts=hosts, run_id=claim.id, **_static(endpoint, node=0)), message)
+
+
+def _join(message: dict[str, Any], claim: Claim, spec: JoinSpec) -> int:
+    endpoint = join_group(message["url"], spec)
+    status = _launch(_config(claim, hosts=spec.hosts, run_id=spec.leader, **_static(endpoint, node=spec.node)), message)
+    return leave_group(message["url"], claim) if status == 0 else status
+
+
+def _config(claim: Claim, *, hosts: int, run_id: UUID, **rendezvous: Any) -> LaunchConfig:
+    return LaunchConfig(
+        min_nodes=hosts,
+        max_nodes=hosts,
+        nproc_per_node=claim.resources.processes,
+        run_id=str(run_id),
+        max_restarts=_RESTARTS if hosts == 1 else 0,
+        monitor_interval=_LOOK_SECONDS,
+        start_method="spawn",
+        **rendezvous,
+    )
+
+
+def _static(endpoint: str, *, node: int) -> dict[str, Any]:
+    """Rank 0 is on node 0, which no other rendezvous of torch's promises."""
+    configs = {"rank": node, "timeout": _PATIENCE}
+    return {"rdzv_backend": "static", "rdzv_endpoint": endpoint, "rdzv_configs": configs}
+
+
+def _launch(config: LaunchConfig, message: dict[str, Any], *, restarts: int = 0) -> int:
     try:
         elastic_launch(config, work)({**message, "restarts": restarts})
     except ChildFailedError as error:
@@ -76,40 +107,3 @@ def _tell(message: dict[str, Any], error: ChildFailedError) -> None:
             transport.call("POST", f"/api/v1/jobs/{message['claim']['id']}/log-lines", body=LogBatch(lines=lines))
     finally:
         transport.close()
-
-
-def _on_one(claim: Claim) -> LaunchConfig:
-    return LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=claim.resources.processes,
-        run_id=str(claim.id),
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",  # a free port
-        max_restarts=_RESTARTS,
-        monitor_interval=_LOOK_SECONDS,
-        start_method="spawn",
-    )
-
-
-def _joining(claim: Claim, spec: JoinSpec, message: dict[str, Any]) -> LaunchConfig:
-    endpoint = join_group(message["url"], spec)
-    return _on_several(claim, endpoint, node=spec.node)
-
-
-def _on_several(claim: Claim, endpoint: str, *, node: int) -> LaunchConfig:
-    spec = claim.spec
-    hosts = spec.hosts if isinstance(spec, JoinSpec) else claim.resources.hosts
-    leader = spec.leader if isinstance(spec, JoinSpec) else claim.id
-    return LaunchConfig(
-        min_nodes=hosts,
-        max_nodes=hosts,
-        nproc_per_node=claim.resources.processes,
-        run_id=str(leader),
-        rdzv_backend="static",
-        rdzv_endpoint=endpoint,
-        rdzv_configs={"rank": node, "timeout": _PATIENCE},
-        max_restarts=0,
-        monitor_interval=_LOOK_SECONDS,
-        start_method="spawn",
-    )
