@@ -34,7 +34,8 @@ def attempts(hub, job):
 
 
 def log_of(hub, job):
-    lines, after = [], 0
+    lines: list[str] = []
+    after = 0
     while more := hub.logs(job.id, after=after):
         lines, after = [*lines, *(line.text for line in more)], more[-1].id
     return lines
