@@ -51,6 +51,8 @@ class _Commands(click.Group):
             fail("refused", str(error))
         except SteelyardError as error:
             fail("error", str(error))
+        except BrokenPipeError:
+            raise  # whoever read has had enough, as `head` does; click ends quietly
         except OSError as error:
             fail("error", f"{error.filename or 'a file'}: {error.strerror or error}")
         except ValidationError as error:

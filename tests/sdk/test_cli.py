@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import click
 
 from steelyard.cli import main
@@ -28,3 +31,16 @@ def test_what_may_be_chosen_is_written_as_everywhere_else():
         for choice in option.type.choices
     ]
     assert [found for found in choices if type(found[2]) is not str] == []
+
+
+def test_whoever_has_read_enough_hears_no_complaint():
+    script = "import click, sys\nfrom steelyard.cli import main\n\n"
+    script += "@main.command()\ndef lines():\n    for number in range(100_000):\n        click.echo(number)\n\n"
+    script += "main(['lines'])"
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -c "$1" | head -1', "bash", script],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
