@@ -168,6 +168,17 @@ class UnavailableError(SteelyardError):
     status = 503
 
 
+# As the system, SQLite and PostgreSQL say it.
+_FULL = ("no space left on device", "disk is full", "disk quota exceeded")
+
+
+def unforeseen(error: BaseException) -> UnavailableError:
+    """What a user hears of a fault of the server's own, whose cause is for its log."""
+    if any(words in str(error).lower() for words in _FULL):
+        return UnavailableError("The server's disk is full. Nothing was written; free some of it, then try again.")
+    return UnavailableError("Something went wrong here; the server's log says what. Try again later.")
+
+
 class ErrorDetail(BaseModel):
     """The one error shape of `/api/v1` and `/api/device/v1`."""
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import ValidationError
 
-from steelyard_contracts.errors import InvalidInputError, SteelyardError, UnavailableError, body_of
+from steelyard_contracts.errors import InvalidInputError, SteelyardError, body_of, unforeseen
 from steelyard_platform.api import (
     accounts,
     compute,
@@ -83,7 +83,7 @@ def _refuse_malformed(request: HttpRequest, error: ValidationError) -> HttpRespo
 def _refuse_broken(request: HttpRequest, error: Exception) -> HttpResponse:
     """Our fault: the cause goes to the log, and no traceback to the user."""
     _log.exception("unexpected error in %s %s", request.method, request.path, exc_info=error)
-    return _refuse(request, UnavailableError("Something went wrong here; the server's log says what. Try again later."))
+    return _refuse(request, unforeseen(error))
 
 
 def _add_handlers(to: NinjaAPI) -> None:

@@ -27,7 +27,7 @@ from steelyard_contracts.errors import (
     RevisionNotFoundError,
     StaleParentError,
     SteelyardError,
-    UnavailableError,
+    unforeseen,
 )
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_platform.repos.models import Repository
@@ -64,9 +64,9 @@ def hub_view(*methods: str) -> Callable[[View], View]:
                 return view(request, *args, **kwargs)
             except SteelyardError as error:
                 return error_response(error)
-            except Exception:  # noqa: BLE001 - the border: no traceback reaches a user
+            except Exception as error:  # noqa: BLE001 - the border: no traceback reaches a user
                 _log.exception("unexpected error in %s %s", request.method, request.path)
-                return error_response(UnavailableError("Something went wrong here; the server's log says what."))
+                return error_response(unforeseen(error))
 
         return wrapped
 

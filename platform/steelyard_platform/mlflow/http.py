@@ -26,6 +26,7 @@ from steelyard_contracts.errors import (
     SteelyardError,
     TooManyRequestsError,
     UnavailableError,
+    unforeseen,
 )
 from steelyard_platform.accounts.authentication import api_actor
 
@@ -162,9 +163,9 @@ def face(*methods: str, reads_body: bool = True) -> Callable[[Callable[..., Answ
                 answer = view(request, **_introduced(request, methods, reads_body=reads_body), **parts)
             except SteelyardError as error:
                 return refusal(error)
-            except Exception:  # noqa: BLE001 - the border: no traceback reaches a user
+            except Exception as error:  # noqa: BLE001 - the border: no traceback reaches a user
                 _log.exception("unexpected error in %s %s", request.method, request.path)
-                return refusal(UnavailableError("Something went wrong here; the server's log says what."))
+                return refusal(unforeseen(error))
             return answer if isinstance(answer, HttpResponseBase) else JsonResponse(answer)
 
         return wrapped

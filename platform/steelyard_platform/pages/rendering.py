@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from steelyard_contracts.errors import AuthenticationError, NotFoundError, SteelyardError, UnavailableError
+from steelyard_contracts.errors import AuthenticationError, NotFoundError, SteelyardError, unforeseen
 from steelyard_platform.accounts.authentication import page_actor
 
 View = Callable[..., HttpResponseBase]
@@ -29,9 +29,9 @@ def page(view: View) -> View:
             return view(request, *args, **kwargs)
         except SteelyardError as error:
             return refuse(request, error)
-        except Exception:  # noqa: BLE001 - the border: no traceback reaches a user
+        except Exception as error:  # noqa: BLE001 - the border: no traceback reaches a user
             _log.exception("unexpected error on the page %s", request.path)
-            return refuse(request, UnavailableError("Something went wrong here; the server's log says what."))
+            return refuse(request, unforeseen(error))
 
     return wrapped
 

@@ -19,7 +19,7 @@ from steelyard_contracts.errors import (
     InvalidInputError,
     SteelyardError,
     TooLargeError,
-    UnavailableError,
+    unforeseen,
 )
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Actor
@@ -53,9 +53,9 @@ def facade_view(**views: View) -> View:
             fault = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, fault["loc"]))
             return error_response(InvalidInputError(f"{place}: {fault['msg']}.", field=place))
-        except Exception:  # noqa: BLE001 - the border: no traceback reaches a user
+        except Exception as error:  # noqa: BLE001 - the border: no traceback reaches a user
             _log.exception("unexpected error in %s %s", request.method, request.path)
-            return error_response(UnavailableError("Something went wrong here; the server's log says what."))
+            return error_response(unforeseen(error))
 
     return functools.wraps(next(iter(views.values())))(answer)
 
