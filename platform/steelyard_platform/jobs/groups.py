@@ -105,7 +105,9 @@ def _end_attempt(leader_id: UUID) -> bool:
         return False
     lost = leader.companions.filter(leader_attempt=leader.attempt, state__in=_GONE).order_by("finished_at")[0]
     has_left = Attempt.objects.filter(job=lost, ending=AttemptEnd.RELEASED).exists()
-    why = f"{lost.worker or 'One of the machines'} left the group: {lost.error or lost.state}"
+    # Whoever says so first need not be the one that went: its peers end because of it.
+    what = "left the group" if has_left else "says that the group broke off"
+    why = f"{lost.worker or 'One of the machines'} {what}: {lost.error or lost.state}"
     finish = Finish(state=JobState.FAILED, error=why, released=has_left, retryable=True)
     is_cancelled = leader.cancel_requested_at is not None
     outcome = after_finish(finish, failures=leader.failures, is_cancelled=is_cancelled, limits=limits())

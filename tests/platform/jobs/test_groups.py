@@ -102,7 +102,7 @@ def test_when_a_machine_fails_the_training_is_tried_again_with_machines_anew(spr
     _, joined = claim_at(first, machines[1])
     finish(first, joined, error="It was killed.", retryable=True)
     assert (state_of(first), state_of(spread)) == (JobState.FAILED, JobState.QUEUED)
-    assert last_attempt(spread).why == "south left the group: It was killed."
+    assert last_attempt(spread).why == "south says that the group broke off: It was killed."
     with pytest.raises(AuthenticationError):
         actor_for_secret(led[0].token)
     Job.objects.filter(pk=spread.pk).update(not_before=None)
