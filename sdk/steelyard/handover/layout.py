@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,6 +25,7 @@ from steelyard_contracts.refs import Ref, RepositoryKind
 MARK = "steelyard.json"
 FORMAT = {"format": "steelyard-export", "edition": 1}
 WORK = ".steelyard"  # while an export is under way
+_DATES = ("at", "created_at")
 _COLUMNS = 66  # of a line of digests before the path: 64 of the digest, and two spaces
 
 
@@ -102,11 +104,22 @@ def write_json(path: Path, record: Any) -> None:
         file.write(json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def write_records(path: Path, records: Iterable[Any]) -> None:
-    """A JSON object on each line."""
+def write_records(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """A JSON object on each line; dates to the millisecond, as the API shows them."""
     with written(path) as file:
         for record in records:
-            file.write(json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n")
+            dates = {key: in_milliseconds(record[key]) for key in _DATES if isinstance(record.get(key), str)}
+            file.write(json.dumps({**record, **dates}, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def in_milliseconds(text: str) -> str:
+    """The same moment with three digits: a whole second is sent with them or without, as it was stored.
+
+    >>> in_milliseconds("2026-11-29T00:41:53Z")
+    '2026-11-29T00:41:53.000Z'
+    """
+    at = datetime.fromisoformat(text).astimezone(UTC)
+    return f"{at.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
 def read_json(path: Path) -> Any:

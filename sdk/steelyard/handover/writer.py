@@ -20,7 +20,7 @@ from typing import Any
 from steelyard.client import Client
 from steelyard.handover.contents import Contents
 from steelyard.handover.fetching import fetch_version
-from steelyard.handover.layout import Home, prepare, write_json, write_records, written
+from steelyard.handover.layout import Home, in_milliseconds, prepare, write_json, write_records, written
 from steelyard.handover.mlflow_writing import MLflowWriter
 from steelyard.handover.readme import README
 from steelyard.handover.run_files import RunWriter
@@ -176,7 +176,9 @@ class _Export:
             for metric, value in sorted(report["metrics"].items()):
                 interval = report["intervals"].get(metric, {})
                 place = [label, report["dataset"], report["split"], report["runtime"]]
-                table.writerow([*place, metric, value, interval.get("low"), interval.get("high"), record["at"]])
+                table.writerow(
+                    [*place, metric, value, interval.get("low"), interval.get("high"), in_milliseconds(record["at"])]
+                )
             yield {**record, "version": label}
 
     def _items(self, what: str, **query: Any) -> Iterator[dict[str, Any]]:
@@ -189,4 +191,4 @@ def _move(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _moment(item: dict[str, Any]) -> tuple[Any, ...]:
-    return item["at"], item["alias"]
+    return in_milliseconds(item["at"]), item["alias"]
