@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -18,8 +20,17 @@ from steelyard.handover.importer import bring, foresee
 from steelyard.handover.mlflow_client import MLflowServer
 from steelyard.handover.naming import Plan
 from steelyard.handover.opening import Options, open_source
+from steelyard.handover.source import (
+    LocalFile,
+    LoggedModel,
+    SourceGoneError,
+    SourceRepository,
+    SourceRun,
+    SourceVersion,
+)
 from steelyard.handover.writer import chosen, export
 from steelyard_contracts.errors import ConflictError, DigestMismatchError, InvalidInputError, SteelyardError
+from steelyard_contracts.refs import Ref, RepositoryKind
 
 pytestmark = pytest.mark.end_to_end
 
@@ -290,3 +301,29 @@ def test_a_whole_team_goes_out_and_a_name_for_all_of_it_is_refused(filled, tmp_p
         list(foresee(filled, open_source(str(folder), Options()), Plan(into="lab/one")))
     lines = list(foresee(filled, open_source(str(folder), Options()), Plan(into="lab")))
     assert len([line for line in lines if " → " in line]) == done.repositories  # beside what was left out
+
+
+def test_what_a_source_has_lost_costs_that_version_alone(hub, tmp_path):
+    def lost():
+        raise SourceGoneError("its files are gone")
+
+    (tmp_path / "w.txt").write_text("weights")
+    at = datetime(2020, 1, 1, tzinfo=UTC)
+    common: dict[str, Any] = {"author": "grace", "created_at": at, "run": "able-ape"}
+    gone = SourceVersion("v1", "one", tree=lost, number=1, **common)
+    whole = SourceVersion("v2", "two", tree=lambda: {"w.txt": LocalFile(tmp_path / "w.txt")}, number=2, **common)
+    source = SourceRepository(
+        ref=Ref(RepositoryKind.MODEL, "lab", "half"),
+        versions=[gone, whole],
+        aliases=[{"name": "best", "version": "v1", "protected": False}],
+        runs=[SourceRun("able-ape", "succeeded", at, at, files=lost)],
+        logged=[LoggedModel("tree", run="able-ape", files=lost)],
+    )
+    done = bring(hub, SimpleNamespace(repositories=lambda: [source]), Plan(), say=quiet)
+    assert (done.versions, done.runs) == (1, 1)
+    assert sorted(done.faults) == [
+        "files of the run able-ape did not come: its files are gone",
+        "lab/half@v1: its files are gone",
+        "the logged model tree did not come whole: its files are gone",
+    ]
+    assert [one.version for one in hub.versions("lab/half")] == ["v2"]

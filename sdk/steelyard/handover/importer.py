@@ -177,7 +177,8 @@ class _Target:
                 self._done.records += 1
         ids: dict[str, str] = {}
         if self._source.runs:
-            own = [(version.run, self._labels[version.label]) for version in self._source.versions if version.run]
+            here = ((version.run, self._labels.get(version.label)) for version in self._source.versions)
+            own = [(run, label) for run, label in here if run and label]
             new, ids = send_runs(self._client, self._ref, self._source, own, self._names, self._say)
             self._done.runs += new
         if self._ref.kind is RepositoryKind.MODEL:
