@@ -76,12 +76,17 @@ def admit(job_id: UUID, worker_id: UUID | None, actor: Actor) -> Worker | None:
 
 def _admit_group(needs: Resources, kind: str, team: int) -> None:
     """A machine that would wait for others has better things to do. Raises: ConflictError."""
-    if needs.hosts == 1:
-        return
-    rows = Worker.objects.filter(Q(team=None) | Q(team=team)).exclude(job__state__in=HELD)
-    free = sum(one.is_here and fits(one.has, needs, kind=kind) for one in _as_known(rows))
-    if free < needs.hosts:
+    if needs.hosts > 1 and (free := _fitting(_free(team), needs, kind)) < needs.hosts:
         raise ConflictError(f"The job needs {needs.hosts} machines at once, and {free} that fit are free.")
+
+
+def _free(team: int) -> list[Known]:
+    rows = Worker.objects.filter(Q(team=None) | Q(team=team)).exclude(job__state__in=HELD)
+    return [one for one in _as_known(rows) if one.is_here]
+
+
+def _fitting(known: Iterable[Known], needs: Resources, kind: str) -> int:
+    return sum(fits(one.has, needs, kind=kind) for one in known)
 
 
 def own_worker(worker_id: UUID, actor: Actor) -> Worker:
@@ -106,13 +111,18 @@ def waiting_job_for(worker: Worker, exclude: Sequence[UUID] = ()) -> NextJob | N
     if worker.team_id is not None:
         rows = rows.filter(team=worker.team_id)
     awaited = Q(queue=queue_named(QUICK)) | Q(leader__isnull=False)
-    found = rows.order_by(Case(When(awaited, then=Value(0)), default=Value(1)), "created_at").values_list(
-        "pk", "kind", "resources"
-    )
-    for pk, kind, resources in found[:_LOOKED_AT]:
+    in_turn = rows.order_by(Case(When(awaited, then=Value(0)), default=Value(1)), "created_at")
+    free: dict[int, list[Known]] = {}
+    for pk, kind, resources, team in in_turn.values_list("pk", "kind", "resources", "team")[:_LOOKED_AT]:
         needs = Resources.model_validate(resources)
-        if fits(has, needs, kind=kind):
-            return NextJob(job=pk, kind=kind, needs=needs)
+        if not fits(has, needs, kind=kind):
+            continue
+        if needs.hosts > 1:
+            # One that has to wait for more machines keeps nobody from what comes after it.
+            free[team] = free[team] if team in free else _free(team)
+            if _fitting(free[team], needs, kind) < needs.hosts:
+                continue
+        return NextJob(job=pk, kind=kind, needs=needs)
     return None
 
 

@@ -84,6 +84,15 @@ def test_the_training_waits_until_enough_machines_are_free(job, spread, machines
     with pytest.raises(ConflictError, match="needs 2 machines at once, and 1 that fit are free"):
         claim_at(spread, machines[2])
     assert spread.message == "waits for 2 workers at once"
+    later = services.request_job(spec=TrainSpec.model_validate(job.spec), actor=owner_of(job))
+    assert next_of(machines[2]) == later.pk
+    Job.objects.filter(pk=job.pk).update(state=JobState.SUCCEEDED)
+    assert next_of(machines[2]) == spread.pk
+
+
+def next_of(machine):
+    actor, place = machine
+    return waiting.next_job(worker_id=place.id, request=NextJobRequest(), actor=actor).job
 
 
 def owner_of(job):
@@ -91,9 +100,7 @@ def owner_of(job):
 
 
 def test_whom_others_wait_for_goes_before_what_waits_longer(job, spread, led, machines):
-    actor, place = machines[2]
-    found = waiting.next_job(worker_id=place.id, request=NextJobRequest(), actor=actor)
-    assert found.job == companion_of(spread).pk
+    assert next_of(machines[2]) == companion_of(spread).pk
     assert job.state == JobState.QUEUED
 
 
