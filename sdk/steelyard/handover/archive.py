@@ -48,7 +48,7 @@ def _repository(home: Home) -> SourceRepository:
         evaluations=partial(read_records, home.records("evaluations")),
         lineage_follows=True,
         runs=read_runs(home),
-        logged=[_logged(path.parent) for path in sorted(home.folder.glob("logged-models/*/model.json"))],
+        logged=[_logged(folder) for folder in _numbered(home.folder / "logged-models")],
     )
     words = home.folder / "mlflow.json"
     said = read_json(words) if words.is_file() else {}
@@ -66,6 +66,12 @@ def _repository(home: Home) -> SourceRepository:
 
 def _registered(said: Mapping[str, Any]) -> Registered:
     return Registered(str(said.get("description") or ""), dict(said.get("tags") or {}), str(said.get("stage") or ""))
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Of logged models, in the order in which they were made: the tenth after the ninth."""
+    found = (path.parent for path in folder.glob("*/model.json") if path.parent.name.isdecimal())
+    return sorted(found, key=lambda one: int(one.name))
 
 
 def _logged(folder: Path) -> LoggedModel:

@@ -15,7 +15,7 @@ from typing import Any
 from steelyard.client import Client
 from steelyard.handover.contents import sha256_of_file
 from steelyard.handover.download import save
-from steelyard.handover.layout import Home, digest_line, write_json, written
+from steelyard.handover.layout import Home, digest_line, read_digests, write_json, written
 from steelyard.handover.mlflow_client import MLflowServer
 from steelyard_contracts.errors import BeingScannedError, ForbiddenError, InvalidInputError, QuarantinedError
 from steelyard_contracts.jobs import JobView
@@ -32,7 +32,7 @@ class MLflowWriter:
         self._server, self._left_out = MLflowServer.of_steelyard(client.transport), left_out
 
     def write_run(self, job: JobView, folder: Path) -> None:
-        """The files that the run has logged. They are fetched once: a run that has ended logs no more."""
+        """The files that the run has logged. A run that has ended logs no more."""
         run = job.id.hex
         found = ((one["path"], self._server.address_in_run(run, one["path"])) for one in self._server.files_of_run(run))
         self._write_files(folder, found)
@@ -74,10 +74,13 @@ class MLflowWriter:
             yield one["path"], self._server.address_proxied(f"{root}/{one['path']}")
 
     def _write_files(self, folder: Path, files: Iterator[tuple[str, str]]) -> None:
-        if (folder / DIGESTS).is_file():
-            return
+        """What came before is not fetched again, and what was refused then is asked for once more."""
+        known = dict(read_digests(folder / DIGESTS)) if (folder / DIGESTS).is_file() else {}
         digests = []
         for path, address in files:
+            if path in known:
+                digests.append((path, known[path]))
+                continue
             place = folder / FILES / path
             if not place.resolve().is_relative_to((folder / FILES).resolve()):
                 raise InvalidInputError(f"The artifact {path!r} leads out of its folder.")

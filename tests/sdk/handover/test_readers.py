@@ -236,3 +236,14 @@ def test_an_export_that_was_damaged_is_refused_with_its_line(tmp_path):
     write(home / "versions" / "v1.sha256", f"{'0' * 64}  ../../../etc/passwd\n")
     with pytest.raises(InvalidInputError, match="leave its folder"):
         found.versions[0].tree()
+
+
+def test_logged_models_come_in_the_order_in_which_they_were_made(tmp_path):
+    home = tmp_path / "models" / "lab" / "net"
+    for number in range(1, 12):
+        (home / "logged-models" / str(number)).mkdir(parents=True)
+        (home / "logged-models" / str(number) / "model.json").write_text(f'{{"name": "m{number}"}}')
+    (home / "repository.json").write_text('{"created_at": "2020-01-01T00:00:00Z"}')
+    (home / "versions.jsonl").write_text("")
+    (repository,) = Archive(tmp_path).repositories()
+    assert [one.name for one in repository.logged] == [f"m{number}" for number in range(1, 12)]
