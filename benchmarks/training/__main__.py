@@ -1,7 +1,7 @@
 """What the platform costs a training, beside the same network trained by a plain loop in torch.
 
     python -m benchmarks.training [--pictures 2000] [--epochs 6] [--rounds 3] [--model resnet-nano] [--side 32]
-    python -m benchmarks.training --model rt-detr-v2-nano --side 64 --batch 16 --pictures 400
+    python -m benchmarks.training --model rt-detr-v2-nano --side 64 --batch 16 --pictures 400 --ultralytics
 
 Ours runs in a whole installation of its own: queue, worker, metrics at every step, checkpoints after every epoch. The
 peer is `plain.py`, alone in a process. Both train on one thread; rounds alternate, medians are compared. Afterwards:
@@ -29,6 +29,7 @@ from PIL import Image
 
 import steelyard
 from benchmarks.machine import machine
+from benchmarks.training.ultralytics_peer import beside_ultralytics
 from steelyard_contracts.jobs import JobState
 from steelyard_contracts.tasks import Task
 from steelyard_contracts.zoo import zoo_model
@@ -56,6 +57,8 @@ def main() -> None:
             with steelyard.connect(running.url, running.token, quiet=True) as hub:
                 hub.push(folder, "datasets:/lab/bench")
                 rows = [*compared(hub, folder, options), *waits(hub, running, options)]
+            if options.ultralytics:
+                rows += beside_ultralytics(running, Path(scratch), boxed_counts(options), options)
         finally:
             running.stop()
     page = table(rows, options, on)
@@ -138,8 +141,11 @@ def _until(condition: Callable[[], bool], since: float, seconds: float = 300.0) 
 def write_dataset(root: Path, options: argparse.Namespace) -> Path:
     if zoo_model(options.model).task is Task.CLASSIFICATION:
         return write_pictures(root, options.pictures, options.side)
-    counts = {"train": options.pictures, "validation": max(20, options.pictures // 5)}
-    return write_coco(root, draw_splits(counts, size=(options.side, options.side)))
+    return write_coco(root, draw_splits(boxed_counts(options), size=(options.side, options.side)))
+
+
+def boxed_counts(options: argparse.Namespace) -> dict[str, int]:
+    return {"train": options.pictures, "validation": max(20, options.pictures // 5)}
 
 
 def write_pictures(root: Path, count: int, side: int) -> Path:
@@ -176,6 +182,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="resnet-nano")
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--ultralytics", action="store_true", help="a detector's other peer as well: yolo train")
     parser.add_argument("--results", type=Path, default=None)
     return parser.parse_args()
 

@@ -151,9 +151,9 @@ def test_who_speaks_xet_reads_what_came_whole(installation, tmp_path, weights):
 
 
 def test_a_xorb_that_breaks_off_leaves_nothing(installation):
-    address = f"{installation.url}/api/models/lab/half/xet-write-token/main"
+    address = f"{installation.url}/api/models/lab/broken-off/xet-write-token/main"
     headers = {"Authorization": f"Bearer {installation.token}"}
-    body = json.dumps({"name": "half", "organization": "lab", "type": "model"}).encode()
+    body = json.dumps({"name": "broken-off", "organization": "lab", "type": "model"}).encode()
     create = urllib.request.Request(f"{installation.url}/api/repos/create", data=body, headers=headers, method="POST")
     urllib.request.urlopen(create).close()
     with urllib.request.urlopen(urllib.request.Request(address, headers=headers)) as answer:

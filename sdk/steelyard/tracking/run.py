@@ -127,14 +127,11 @@ class Run:
         """
         if self._is_deaf():
             return
-        if self._raises and self.is_cancelled and threading.current_thread() is threading.main_thread():
-            self._raises = False
-            raise RunCancelled(f"The run {self.name} was cancelled.")
-        with self._lock:
-            at = self._checked(self._step if step is None else step)
-            self._step = max(self._step, at + 1)
-        if not isinstance(metrics, Mapping):
+        if self._sender is not None and self._sender.answer.cancel:
+            self._raise_once()
+        if type(metrics) is not dict and not isinstance(metrics, Mapping):
             raise TypeError(f"run.log takes numbers by their names, as run.log({{'loss': 0.5}}), not {metrics!r:.60}.")
+        at = self._next_step() if step is None else self._at_step(step)
         tail = f',"timestamp":{int(time.time() * 1000)}}}'
         points, heads = [], self._heads
         for name, value in metrics.items():
@@ -145,6 +142,9 @@ class Run:
                     f'{self._head(one)}{at},"value":{in_json(number)}{tail}'
                     for one, number in self._numbers(name, value, at)
                 ]
+        if len(points) == 1:
+            self._add(f"p1 {points[0]}\n".encode())
+            return
         for start in range(0, len(points), _POINTS_OF_LINE):
             part = points[start : start + _POINTS_OF_LINE]
             self._add(f"p{len(part)} {','.join(part)}\n".encode())
@@ -246,8 +246,21 @@ class Run:
         """After its end, and in a process that was forked off: its parent speaks for the run."""
         return self._is_over or os.getpid() != self._pid
 
-    def _checked(self, step: int) -> int:
-        return min(max(int(step), 0), _LAST_STEP)
+    def _raise_once(self) -> None:
+        if self._raises and threading.current_thread() is threading.main_thread():
+            self._raises = False
+            raise RunCancelled(f"The run {self.name} was cancelled.")
+
+    def _next_step(self) -> int:
+        with self._lock:
+            at, self._step = self._step, min(self._step + 1, _LAST_STEP)
+        return at
+
+    def _at_step(self, step: int) -> int:
+        at = min(max(int(step), 0), _LAST_STEP)
+        with self._lock:
+            self._step = max(self._step, min(at + 1, _LAST_STEP))
+        return at
 
     def _head(self, name: Any) -> str:
         """How the JSON of a point of that name begins."""

@@ -24,8 +24,9 @@ from steelyard_workers.training.loop import Fitted, Recipe, fit
 from steelyard_workers.training.machine import Machine
 from steelyard_workers.training.start import Start, start
 
-# A mean over so many pictures is as good as one over all.
-_TELLING = 2_048
+# BatchNorm's statistics: a mean over the most is as good as one over all, and over the fewest already good. Between
+# them it is a share of the pictures that were learned from, so that a short training does not end with a long pause.
+_FEWEST_TELLING, _MOST_TELLING, _SHARE_TELLING = 256, 2_048, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ def train_network(session: JobSession, spec: TrainSpec, recipe: PlainRecipe, net
     fitted = fit(session, spec, recipe, network, machine)
     network, measures = fitted.network, fitted.measures
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    if reestimate(network, recipe.plain_batches(_TELLING), lambda pictures: network(pixel_values=pictures)):
+    telling = recipe.plain_batches(_telling(fitted, spec))
+    if reestimate(network, telling, lambda pictures: network(pixel_values=pictures)):
         again = recipe.validate(network)
         if recipe.headline.is_better(again, measures):
             session.log(f"with BatchNorm's statistics estimated anew: {_told(again)}")
@@ -79,6 +81,11 @@ def train_network(session: JobSession, spec: TrainSpec, recipe: PlainRecipe, net
     seconds = time.monotonic() - started
     session.log(f"done in {seconds:.1f} s, epoch {fitted.epoch} is kept: {_told(measures)}")
     return Trained(network, {name: round(value, 6) for name, value in measures.items()}, fitted, seconds)
+
+
+def _telling(fitted: Fitted, spec: TrainSpec) -> int:
+    learned_from = fitted.steps * fitted.batch_size * spec.accumulate
+    return min(max(_FEWEST_TELLING, round(_SHARE_TELLING * learned_from)), _MOST_TELLING)
 
 
 def _told(measures: dict[str, float]) -> str:
