@@ -1,7 +1,7 @@
-"""The other peer of a detector: `yolo train` of the real Ultralytics client on the same pictures, in its own environment.
+"""The other peer of a detector: `yolo train` of the real Ultralytics client on the same pictures.
 
 It trains a network of its own family, so its speed and precision stand beside ours and not against them; what it loses
-when it reports to Steelyard is compared with itself.
+when it reports to Steelyard is compared with itself. It runs in its own environment.
 """
 
 from __future__ import annotations

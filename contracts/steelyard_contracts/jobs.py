@@ -155,6 +155,18 @@ class PredictSpec(WireModel):
     threshold: float = Field(THRESHOLD, ge=0, le=1)
 
 
+class UnpackSpec(WireModel):
+    """Make an archive's files a version of a dataset's main branch. The platform asks for it when one has come."""
+
+    kind: Literal["unpack"] = "unpack"
+    dataset: str
+    archive: UUID = Field(description="Where the archive lies until it was unpacked.")
+    name: str = Field(max_length=255, description="Of the archive; its ending says what it is.")
+    size: int = Field(ge=0)
+    sha256: str
+    keep: bool = Field(default=False, description="Files that are there already stay as they are.")
+
+
 class Rendezvous(WireModel):
     """Where the machines of a group meet: the first one's address, as the others reach it."""
 
@@ -181,6 +193,7 @@ JobSpec = Annotated[
     | ConvertSpec
     | CompareSpec
     | PredictSpec
+    | UnpackSpec
     | JoinSpec
     | RunSpec,
     Field(discriminator="kind"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import click
 
 from steelyard.cli_runs import compare_jobs
 from steelyard.client import Client
-from steelyard.terminal import fail, new_table, print_table, with_client
+from steelyard.terminal import echo_json, fail, new_table, print_table, with_client
 from steelyard_contracts.jobs import JobState, JobView, VariantKind
 
 
@@ -62,11 +63,26 @@ def jobs() -> None:
 @click.option("--team", default=None)
 @click.option("--state", type=click.Choice([str(one) for one in JobState]), default=None)
 @click.option("--kind", default=None, help="As in train, evaluate, optimise.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 @with_client
-def list_jobs(client: Client, words: tuple[str, ...], team: str | None, state: str | None, kind: str | None) -> None:
+def list_jobs(
+    client: Client,
+    words: tuple[str, ...],
+    *,
+    team: str | None,
+    state: str | None,
+    kind: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
     """List jobs, newest first: all, or those that were asked for, asked by, or say WORDS."""
+    wanted = client.jobs(team=team, state=JobState(state) if state else None, kind=kind, text=" ".join(words))
+    found = list(islice(wanted, limit))
+    if as_json:
+        echo_json(found)
+        return
     table = new_table("job", "kind", "state", "progress", "by", "message")
-    found = client.jobs(team=team, state=JobState(state) if state else None, kind=kind, text=" ".join(words))
     for job in found:
         table.add_row(str(job.id), job.kind, job.state, f"{job.progress:.0%}", job.created_by, job.error or job.message)
     print_table(table)

@@ -105,6 +105,10 @@ class Files:
     def _commit_of(self, ref: Ref) -> str:
         return str(self._transport.call("GET", at_revision(ref, "revision"))["sha"])
 
+    def paths(self, ref: Ref) -> Iterator[str]:
+        """Of the files of a version, or of what a branch stands on. Raises: the server's errors."""
+        return (one.path for one in self._listed(ref))
+
     def _listed(self, ref: Ref) -> Iterator[_Listed]:
         for item in self._transport.pages(at_revision(ref, "tree"), recursive="true"):
             if item["type"] == "file":

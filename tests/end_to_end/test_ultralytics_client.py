@@ -6,6 +6,7 @@ Networks are made from their YAML, pictures are drawn, and everything is small: 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import pytest
@@ -158,6 +159,46 @@ def wait_for(found):
             return value
         time.sleep(0.2)
     raise AssertionError("it did not come to that within three minutes")
+
+
+INGEST = """
+import json, os, time, urllib.request
+from ultralytics_platform import Platform
+path = os.environ["ARCHIVE"]
+with Platform(base_url=os.environ["ULTRALYTICS_PLATFORM_URL"]) as platform:
+    made = platform.datasets.create(body={"owner": "lab", "dataset": "packed", "name": "packed", "task": "detect"})
+    data = open(path, "rb").read()
+    signed = platform.upload.signed_url(
+        body={"assetType": "datasets", "assetId": made["id"], "filename": "packed.zip", "totalBytes": len(data),
+              "contentType": "application/zip"}
+    )
+    request = urllib.request.Request(signed["uploadUrl"], data, signed.get("headers", {}), method="PUT")
+    urllib.request.urlopen(request).close()
+    asked = platform.datasets.ingest("lab", "packed", body={"sessionId": signed["sessionId"]})
+    found = {"status": "processing"}
+    while found["status"] == "processing":
+        time.sleep(0.5)
+        found = platform.datasets.retrieve("lab", "packed")["dataset"]
+    print(json.dumps([asked, found]))
+"""
+
+
+def test_an_archive_that_the_sdk_sends_is_a_dataset_to_train_on(client, registry, tmp_path, monkeypatch):
+    folder = write_yolo(tmp_path / "packed", draw_splits({"train": 8, "val": 4}))
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "packed")
+    monkeypatch.setenv("ARCHIVE", archive)
+    asked, found = json.loads(client.run("-c", INGEST).strip().splitlines()[-1])
+    job = registry.job(asked["jobId"])
+    assert job.state is JobState.SUCCEEDED, job.error
+    assert (found["status"], found["task"], found["imageCount"]) == ("ready", "detect", 12)
+    pulled = registry.pull("datasets:/lab/packed", tmp_path / "pulled")
+    sent = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert sent.items() <= {p.relative_to(pulled): p.read_bytes() for p in pulled.rglob("*") if p.is_file()}.items()
+    client.yolo(
+        "detect", "train", "data=ul://lab/datasets/packed", "model=yolo11n.yaml", "epochs=1", "project=lab/ulshelf",
+        "name=packed", *SMALL,
+    )  # fmt: skip
+    assert registry.job(run_called(registry, "packed").id).state is JobState.SUCCEEDED
 
 
 SDK = """

@@ -19,6 +19,7 @@ from steelyard_contracts.jobs import (
     JoinSpec,
     OptimiseSpec,
     PredictSpec,
+    UnpackSpec,
 )
 from steelyard_contracts.training import Task, TrainSpec
 from steelyard_workers.meters import Meters
@@ -97,6 +98,10 @@ def _do(session: JobSession, *, threads: int) -> None:
             from steelyard_workers.prediction.job import predict
 
             session.finish(predict(session, spec, threads=threads))
+        case UnpackSpec() as spec:
+            from steelyard_workers.unpacking.job import unpack
+
+            session.finish(unpack(session, spec))
         case CompareSpec() as spec:
             from steelyard_workers.comparison.job import compare
 

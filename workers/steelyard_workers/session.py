@@ -53,6 +53,7 @@ from steelyard_contracts.jobs import (
     MetricBatch,
     MetricPoint,
     ResumePoint,
+    UnpackSpec,
     UploadSlot,
 )
 from steelyard_contracts.refs import DEFAULT_REVISION, Ref, RepositoryKind, parse_ref
@@ -301,11 +302,20 @@ class JobSession:
         saved = self.claim.checkpoint
         if saved is None:
             return None
-        path = self.scratch / "resume"
+        return self._download("checkpoint", self.scratch / "resume", sha256=saved.sha256, size=saved.size)
 
+    def paths_in(self, ref: str, kind: RepositoryKind) -> set[str]:
+        """Of the files that are there. Raises: SteelyardError."""
+        return self._whatever_it_takes(lambda: set(self._files.paths(parse_ref(ref, kind=kind))))
+
+    def archive(self, spec: UnpackSpec) -> Path:
+        """What the job is to unpack, downloaded and checked. Raises: SteelyardError."""
+        return self._download("archive", self.scratch / "archive", sha256=spec.sha256, size=spec.size)
+
+    def _download(self, what: str, path: Path, *, sha256: str, size: int) -> Path:
         def once() -> Path:
-            with self._transport.stream(f"{self._home}/checkpoint") as (_, chunks), path.open("wb") as file:
-                for chunk in checked(chunks, sha256=saved.sha256, size=saved.size, what="The checkpoint"):
+            with self._transport.stream(f"{self._home}/{what}") as (_, chunks), path.open("wb") as file:
+                for chunk in checked(chunks, sha256=sha256, size=size, what=f"The {what}"):
                     file.write(chunk)
             return path
 
@@ -318,6 +328,7 @@ class JobSession:
         folder: Path,
         repository: str,
         *,
+        kind: RepositoryKind = RepositoryKind.MODEL,
         branch: str = DEFAULT_REVISION,
         start: str | None = None,
         title: str,
@@ -326,7 +337,8 @@ class JobSession:
 
         Args:
             folder: its files become the version's.
-            repository: namespace/name of the model.
+            repository: namespace/name.
+            kind: of the repository.
             branch: made, empty and standing on `start`, when it does not exist.
             start: the version a new branch comes from; None when it comes from nothing.
             title: the version's title.
@@ -339,7 +351,7 @@ class JobSession:
         with self._lock:
             self._progress = (self._progress or Heartbeat()).model_copy(update={"state": JobState.UPLOADING})
         self._flush()
-        ref = parse_ref(repository)
+        ref = parse_ref(repository, kind=kind)
         if branch != DEFAULT_REVISION:
             self._make_branch(ref, branch, start)
         commit = self._whatever_it_takes(lambda: self._files.push(folder, ref.at(branch), message=title))

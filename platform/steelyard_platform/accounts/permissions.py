@@ -21,7 +21,7 @@ class Action(StrEnum):
     INSPECT = "inspect"  # its files, also those in quarantine; granted to the jobs that look into them, and to no role
     PROPOSE = "propose changes to"  # a branch refs/pr/N of one's own
     WRITE = "write"  # commit, branch, tag, move an unprotected alias
-    CREATE = "create"  # a repository in a team
+    CREATE = "create repositories in"  # a team
     RUN_JOBS = "run jobs in"
     MANAGE = "manage"  # settings, gates, protected aliases, rename, delete
     OPERATE_FLEET = "operate the fleet of"

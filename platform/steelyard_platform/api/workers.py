@@ -28,7 +28,7 @@ from steelyard_contracts.refs import RepositoryKind, parse_ref
 from steelyard_platform.accounts import audit
 from steelyard_platform.accounts.authentication import api_actor
 from steelyard_platform.accounts.permissions import Actor
-from steelyard_platform.jobs import services
+from steelyard_platform.jobs import archives, services
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.queries import find_version
@@ -91,6 +91,13 @@ def complete_checkpoint(request: HttpRequest, job_id: UUID, body: CheckpointOffe
 def get_checkpoint(request: HttpRequest, job_id: UUID) -> StreamingHttpResponse:
     """The bytes to resume from."""
     body = services.read_checkpoint(job_id=job_id, actor=api_actor(request))
+    return StreamingHttpResponse(body, content_type="application/octet-stream")
+
+
+@router.get("/{uuid:job_id}/archive")
+def get_archive(request: HttpRequest, job_id: UUID) -> StreamingHttpResponse:
+    """The bytes of the archive that the job is to unpack."""
+    body = archives.content_for_worker(job_id, api_actor(request))
     return StreamingHttpResponse(body, content_type="application/octet-stream")
 
 

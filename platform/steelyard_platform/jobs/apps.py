@@ -1,4 +1,4 @@
-"""Tells the core which versions jobs refer to."""
+"""Tells the core which versions and files jobs refer to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ class JobsApp(AppConfig):
 
     def ready(self) -> None:
         from steelyard_platform.jobs.holds import JobHolder
+        from steelyard_platform.jobs.models import Archive
+        from steelyard_platform.repos.garbage import keep_blobs_of
         from steelyard_platform.repos.holds import register
 
         register(JobHolder())
+        keep_blobs_of(Archive)

@@ -12,6 +12,7 @@ from steelyard_platform.accounts.models import Team, Token, User
 from steelyard_platform.jobs import series_tables  # noqa: F401 - Django looks for an app's tables here
 from steelyard_platform.jobs.search_models import Search
 from steelyard_platform.jobs.tracking_models import TrackedRun
+from steelyard_platform.repos.models import Blob, Repository
 
 __all__ = ["Attempt", "Checkpoint", "Job", "LogLine", "Sample", "Search", "TrackedRun", "Worker"]
 
@@ -142,6 +143,20 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"checkpoint {self.step} of {self.job}"
+
+
+class Archive(models.Model):
+    """A file that becomes a version once a job has unpacked it; it goes when that has ended."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=255)
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="+")
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, null=True, related_name="archives")
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} for {self.repository}"
 
 
 class Sample(models.Model):

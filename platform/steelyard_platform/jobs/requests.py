@@ -8,7 +8,7 @@ from django.db import transaction
 from pydantic import TypeAdapter, ValidationError
 
 from steelyard_contracts.errors import InvalidInputError
-from steelyard_contracts.jobs import JobSpec, JoinSpec, PredictSpec
+from steelyard_contracts.jobs import JobSpec, JoinSpec, PredictSpec, UnpackSpec
 from steelyard_contracts.run_specs import RunSpec
 from steelyard_contracts.training import TrainSpec
 from steelyard_contracts.wire import faults_in_words
@@ -34,6 +34,8 @@ def request_job(
         raise InvalidInputError("A run trains elsewhere and is no work for a worker; start it with POST /api/v1/runs.")
     if isinstance(spec, PredictSpec):
         raise InvalidInputError("Predictions are asked for with their pictures: POST …/versions/{revision}/predict.")
+    if isinstance(spec, UnpackSpec):
+        raise InvalidInputError("An archive is unpacked by whoever takes it in; push a folder instead.")
     if isinstance(spec, JoinSpec):
         raise InvalidInputError("Machines are asked to join by the training that needs them; ask for one with hosts.")
     needs = resources or Resources()
@@ -93,6 +95,13 @@ def _expected(spec: JobSpec, actor: Actor, resources: Resources) -> dict[str, An
 def request_prediction(*, spec: PredictSpec, actor: Actor) -> Job:
     """For whoever may read the version: a job of seconds that writes nothing. Raises: the errors of `specs.pin`."""
     return _queue(pin(spec, actor), actor, Resources())
+
+
+def request_unpacking(*, spec: UnpackSpec, actor: Actor) -> Job:
+    """For whoever took the archive in. Raises: the errors of `specs.pin`, and ForbiddenError."""
+    pinned = pin(spec, actor)
+    demand(actor, Action.RUN_JOBS, pinned.home.resource)
+    return _queue(pinned, actor, Resources())
 
 
 def _queue(pinned: Pinned, actor: Actor, resources: Resources, *, cloned_from: Job | None = None) -> Job:

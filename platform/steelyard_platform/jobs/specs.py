@@ -5,8 +5,9 @@ A job's data cannot change under it, and its token opens exactly what its spec n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from steelyard_contracts.errors import InvalidInputError
@@ -19,6 +20,7 @@ from steelyard_contracts.jobs import (
     JoinSpec,
     OptimiseSpec,
     PredictSpec,
+    UnpackSpec,
 )
 from steelyard_contracts.names import check_reference_name
 from steelyard_contracts.refs import RepositoryKind, parse_ref
@@ -49,26 +51,9 @@ class Pinned:
 
 def pin(spec: JobSpec, actor: Actor) -> Pinned:
     """Raises: the errors of looking things up as `actor`, and DatasetUnusableError."""
-    match spec:
-        case TrainSpec():
-            pinned = _pin_train(spec, actor)
-        case EvaluateSpec():
-            pinned = _pin_evaluate(spec, actor)
-        case OptimiseSpec():
-            pinned = _pin_optimise(spec, actor)
-        case InspectSpec():
-            pinned = _pin_inspect(spec, actor)
-        case ConvertSpec():
-            pinned = _pin_convert(spec, actor)
-        case CompareSpec():
-            pinned = _pin_compare(spec, actor)
-        case PredictSpec():
-            pinned = _pin_predict(spec, actor)
-        case JoinSpec():
-            pinned = _pin_join(spec, actor)
-        case RunSpec():
-            raise InvalidInputError("A run is no job for a worker: the program that trains reports to it.")
-    return pinned
+    if isinstance(spec, RunSpec):
+        raise InvalidInputError("A run is no job for a worker: the program that trains reports to it.")
+    return _PINS[type(spec)](spec, actor)
 
 
 # What the platform asks for of its own accord.
@@ -172,10 +157,29 @@ def _pin_predict(spec: PredictSpec, actor: Actor) -> Pinned:
     return Pinned(pinned, model.repository, frozenset(_reading([model.repository])))
 
 
+def _pin_unpack(spec: UnpackSpec, actor: Actor) -> Pinned:
+    home = find_repository(actor, RepositoryKind.DATASET, spec.dataset, Action.WRITE)
+    pinned = spec.model_copy(update={"dataset": home.full_name})
+    return Pinned(pinned, home, frozenset({*_reading([home]), (home.pk, Action.WRITE)}))
+
+
 def _pin_join(spec: JoinSpec, actor: Actor) -> Pinned:
     """It reads what the training reads; the one that leads writes."""
     led = _pin_train(spec.train, actor)
     return Pinned(spec, led.home, frozenset(grant for grant in led.grants if grant[1] is Action.READ))
+
+
+_PINS: dict[type, Callable[[Any, Actor], Pinned]] = {
+    TrainSpec: _pin_train,
+    EvaluateSpec: _pin_evaluate,
+    OptimiseSpec: _pin_optimise,
+    InspectSpec: _pin_inspect,
+    ConvertSpec: _pin_convert,
+    CompareSpec: _pin_compare,
+    PredictSpec: _pin_predict,
+    UnpackSpec: _pin_unpack,
+    JoinSpec: _pin_join,
+}
 
 
 def _dataset(text: str, actor: Actor) -> Version:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from steelyard_platform.jobs import placement, predictions, services, tracking
+from steelyard_platform.jobs import archives, placement, predictions, services, tracking
 from steelyard_platform.jobs.inspections import request_inspections
 
 
@@ -20,6 +20,7 @@ def look_after_jobs() -> None:
     services.keep_groups_whole()
     services.ring_for_waiting_jobs()
     services.drop_old_checkpoints()
+    archives.forget_old()
     tracking.end_unheard_runs()
     placement.refresh_waiting_words()
 

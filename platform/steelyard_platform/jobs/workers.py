@@ -109,10 +109,10 @@ def set_draining(*, worker: Worker, is_draining: bool, actor: Actor) -> Worker:
 
 @transaction.atomic
 def forget_worker(*, worker: Worker, actor: Actor) -> None:
-    """Takes it off the list. Raises: ForbiddenError; ConflictError while it is at work."""
+    """Takes it off the list. Raises: ForbiddenError; ConflictError while it runs."""
     _demand(actor, worker)
     if state_of(worker) not in {WorkerState.SILENT, WorkerState.STOPPED}:
-        raise ConflictError(f"{worker.name} is at work; stop it first, or revoke its token.", worker=worker.name)
+        raise ConflictError(f"{worker.name} still runs; stop it first, or revoke its token.", worker=worker.name)
     audit.record(actor, "forget worker", _target(worker))
     worker.delete()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from steelyard_contracts.datasets.layouts import Layout
+from steelyard_contracts.errors import DatasetUnusableError
 from steelyard_contracts.refs import RepositoryKind
+from steelyard_platform.datasets.checks import check_for_task
 from steelyard_platform.datasets.services import Summary, summary_of
 from steelyard_platform.repos.models import Repository, Version
 
@@ -21,7 +23,21 @@ def dataset_content(repository: Repository, version: Version | None) -> dict[str
     summary = summary_of(version)
     if summary is None:
         return {"is_being_counted": True}
-    return {"dataset": summary, "splits": _splits(summary)}
+    untrainable = "" if summary.fault_count else _why_untrainable(summary, repository.full_name)
+    return {"dataset": summary, "splits": _splits(summary), "untrainable": untrainable}
+
+
+def _why_untrainable(summary: Summary, name: str) -> str:
+    """What a training would say of it, where its pictures fit a task and yet no training takes it."""
+    said = ""
+    for task in summary.tasks:
+        try:
+            check_for_task(summary, name, task)
+        except DatasetUnusableError as error:
+            said = said or str(error)
+        else:
+            return ""
+    return said
 
 
 def _splits(summary: Summary) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def listing(request: HttpRequest) -> HttpResponseBase:
         "fault": fault,
         "teams": Team.objects.filter(pk__in=list(actor.roles)).order_by("name"),
         "states": list(JobState),
-        "kinds": ["train", "run", "evaluate", "optimise", "convert"],
+        "kinds": ["train", "run", "evaluate", "optimise", "convert", "unpack"],
     }
     return render(request, "jobs/list.html", context)
 

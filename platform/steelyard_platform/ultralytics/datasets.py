@@ -16,6 +16,7 @@ from steelyard_platform.repos.models import Branch, Repository, Version
 from steelyard_platform.repos.queries import find_existing_version, find_repository, visible_repositories
 from steelyard_platform.repos.services import create_repository, delete_repository
 from steelyard_platform.ultralytics import reports
+from steelyard_platform.ultralytics.archives import unpacking_status
 from steelyard_platform.ultralytics.describing import describe, refuse_others, renamed, visibility_of
 from steelyard_platform.ultralytics.files import dataset_version, export_address
 from steelyard_platform.ultralytics.http import NotHereError, facade_view, json_body, limit_of, signed_in, text_of
@@ -79,7 +80,8 @@ def _retrieve(request: HttpRequest, owner: str, dataset: str) -> HttpResponseBas
     known = {row.version_id: Summary.of(row) for row in rows}
     record = dataset_record(repository, version, summary)
     described = [dataset_version_record(one, known.get(one.pk)) for one in versions]
-    return JsonResponse({"dataset": {**record, "versions": described, "metadata": {}}})
+    status = unpacking_status(repository, version) or record["status"]
+    return JsonResponse({"dataset": {**record, "status": status, "versions": described, "metadata": {}}})
 
 
 def _update(request: HttpRequest, owner: str, dataset: str) -> HttpResponseBase:
@@ -145,14 +147,6 @@ def _class_stats(request: HttpRequest, owner: str, dataset: str) -> HttpResponse
     return JsonResponse({"classes": classes, "classNames": summary.labels, "cached": True})
 
 
-def _ingest(request: HttpRequest, owner: str, dataset: str) -> HttpResponseBase:
-    _find(request, owner, dataset)
-    raise NotHereError(
-        f"Archives are not unpacked here. Push the folder instead: steelyard push FOLDER datasets:/{owner}/{dataset}, "
-        f"or hf upload {owner}/{dataset} FOLDER --repo-type dataset."
-    )
-
-
 of_owner = facade_view(get=_list)
 
 
@@ -167,4 +161,3 @@ clone = facade_view(post=_clone)
 exported = facade_view(get=_export, post=_snapshot)
 trained = facade_view(get=_trained)
 class_stats = facade_view(get=_class_stats)
-ingest = facade_view(post=_ingest)

@@ -15,7 +15,6 @@ from django.core import signing
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.utils import timezone
 
 from steelyard_contracts.digests import is_sha256
 from steelyard_contracts.errors import (
@@ -33,14 +32,13 @@ from steelyard_platform.jobs import tracking
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.repos.receiving import receive as receive_stream
 from steelyard_platform.storage.receiving import body_stream
-from steelyard_platform.ultralytics import starts
+from steelyard_platform.ultralytics import archives, starts
 from steelyard_platform.ultralytics.http import NotHereError, absolute, facade_view, json_body, signed_in, text_of
 from steelyard_platform.ultralytics.models import Upload
 from steelyard_platform.ultralytics.weights import SUFFIX, entry_of, save_checkpoint, save_result
 
 _TICKET = "steelyard.ultralytics.upload"
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9._-]+")
-_KEPT = timedelta(days=7)
 
 
 def _ask(request: HttpRequest) -> HttpResponseBase:
@@ -55,16 +53,15 @@ ask = facade_view(post=_ask)
 
 
 def _promise_to_sdk(request: HttpRequest) -> HttpResponseBase:
-    """`upload/signed-url` of the SDK: for a model that was made before."""
+    """`upload/signed-url` of the SDK: for a model or a dataset that was made before."""
     actor, body = signed_in(request), json_body(request)
-    kind = text_of(body, "assetType")
-    if kind != "models":
-        raise NotHereError(
-            f"Weights are uploaded here, and {kind[:60]} are not. Push a dataset's folder: "
-            "steelyard push FOLDER datasets:/team/name."
-        )
-    run = starts.find("", "", text_of(body, "assetId"), actor)
-    upload = promise(run, text_of(body, "filename"), actor)
+    kind, asset, filename = text_of(body, "assetType"), text_of(body, "assetId"), text_of(body, "filename")
+    if kind == "models":
+        upload = promise(starts.find("", "", asset, actor), filename, actor)
+    elif kind == "datasets":
+        upload = archives.promise(asset, filename, actor)
+    else:
+        raise NotHereError(f"Weights and archives of pictures are uploaded here, and {kind[:60]} are not.")
     expires = upload.created_at + timedelta(seconds=settings.ENVIRONMENT.signed_url_seconds)
     address = address_of(request, upload)
     named = {"sessionId": str(upload.pk), "uploadUrl": address, "expiresAt": expires.isoformat()}
@@ -75,21 +72,32 @@ promise_to_sdk = facade_view(post=_promise_to_sdk)
 
 
 def _complete(request: HttpRequest) -> HttpResponseBase:
-    """`upload/complete`: what arrived becomes the model's version on main, and the run that stands for it has ended."""
+    """`upload/complete`: what arrived becomes the model's version on main, and the run that stands for it has ended.
+
+    An archive stays as it is: `ingest` says what becomes of it.
+    """
     actor, body = signed_in(request), json_body(request)
     upload = _session(text_of(body, "sessionId"), actor)
-    if upload.version is None:
+    digest = _digest_of(upload)
+    if not digest:
         raise ConflictError("Nothing has arrived at this upload's address yet; PUT the file to it, then complete it.")
     checksum = str(body.get("checksum") or "").lower()
-    if is_sha256(checksum) and checksum != entry_of(upload.version).etag:
+    if is_sha256(checksum) and checksum != digest:
         raise DigestMismatchError("What arrived is not what the checksum says; upload it again.", expected=checksum)
-    if not JobState(upload.run.state).is_final:
+    if upload.run is not None and upload.version is not None and not JobState(upload.run.state).is_final:
         save_result(upload.run, upload.version, {}, actor)
         tracking.finish_run(run=upload.run, state=JobState.SUCCEEDED, actor=actor)
     return JsonResponse({"success": True, "file": {"size": upload.size, "contentType": "application/octet-stream"}})
 
 
 complete = facade_view(post=_complete)
+
+
+def _digest_of(upload: Upload) -> str:
+    """Of what has arrived; empty when nothing has."""
+    if upload.version is not None:
+        return entry_of(upload.version).etag
+    return upload.archive.blob_id if upload.archive is not None else ""
 
 
 def _session(key: str, actor: Actor) -> Upload:
@@ -115,7 +123,7 @@ def promise(run: Job, filename: str, actor: Actor) -> Upload:
     if JobState(run.state).is_final:
         raise ConflictError(f"The run {run.run.name} is {run.state}; nothing more can be uploaded to it.")
     with transaction.atomic():
-        Upload.objects.filter(created_at__lt=timezone.now() - _KEPT).delete()
+        Upload.give_up_old()
         upload = Upload.objects.create(repository=project, run=run, path=path, token_id=actor.token_id)
         audit.record(actor, "promise upload", project.full_name, job=str(run.pk), path=path)
     return upload
@@ -161,6 +169,9 @@ def accept(upload: Upload, request: HttpRequest, actor: Actor) -> Upload:
         raise DigestMismatchError(f"The upload has {blob.size} bytes, not the {declared} that were announced.")
     if not blob.size:
         raise InvalidInputError("The upload is empty; send the file.")
+    if upload.run is None:
+        archives.keep(upload, blob)
+        return upload
     upload.version = save_checkpoint(upload.run, upload.repository, upload.path, blob, actor)
     upload.size = blob.size
     upload.save(update_fields=["version", "size"])
@@ -174,6 +185,7 @@ def _uploads() -> QuerySet[Upload]:
         "run__run__project__team",
         "version__repository__team",
         "version__branch",
+        "archive",
     )
     return Upload.objects.select_related(*related).filter(repository__is_trashed=False)
 

@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 
 from steelyard_platform.ultralytics import (
     account,
+    archives,
     datasets,
     events,
     files,
@@ -42,7 +43,7 @@ urlpatterns = [
     path("api/datasets/<str:owner>/<str:dataset>/clone", datasets.clone),
     path("api/datasets/<str:owner>/<str:dataset>/models", datasets.trained),
     path("api/datasets/<str:owner>/<str:dataset>/class-stats", datasets.class_stats),
-    path("api/datasets/<str:owner>/<str:dataset>/ingest", datasets.ingest),
+    path("api/datasets/<str:owner>/<str:dataset>/ingest", archives.ingest),
     path("api/models", networks.all_of_them),
     path("api/models/<str:owner>/<str:project>", networks.of_project),
     path(_MODEL, networks.one),

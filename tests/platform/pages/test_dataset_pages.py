@@ -43,6 +43,21 @@ def test_masks_show_their_classes(client, owner, repository, tmp_path):
     assert '<span class="pill">background</span> <span class="pill">disc</span>' in html
 
 
+def test_what_a_training_would_refuse_is_said(client, owner, repository, tmp_path):
+    alone = {split: drawn for split, drawn in SPLITS.items() if split == "train"}
+    commit_files(repository, owner, files_of(write_yolo(tmp_path, alone)))
+    html = shown(client, owner, repository.page)
+    assert (
+        f"No training takes it as it is.</b> The dataset {repository.full_name} has no validation split, only: train."
+        in html
+    )
+
+
+def test_nothing_is_said_of_what_can_be_trained(client, owner, repository, tmp_path):
+    commit_files(repository, owner, files_of(write_yolo(tmp_path, SPLITS)))
+    assert "No training" not in shown(client, owner, repository.page)
+
+
 def test_faults_are_shown_and_what_they_name_is_text(client, owner, repository, tmp_path):
     files = files_of(write_yolo(tmp_path, SPLITS)) | {"labels/train/1.txt": b"<b>x</b>"}
     commit_files(repository, owner, files)

@@ -47,6 +47,12 @@ def test_a_missed_box_costs_recall():
     assert found.missed.tolist() == [1]
 
 
+def test_a_box_that_is_found_without_being_sure_is_missed_on_its_picture():
+    found = detection.measures([said((*BOX, 0.1))], [truths(BOX)], ["cat"])
+    assert found.map50 == pytest.approx(1)
+    assert (found.missed.tolist(), found.false_alarms.tolist()) == ([1], [0])
+
+
 def test_classes_are_told_apart_and_one_without_boxes_does_not_count():
     found = detection.measures([said((*BOX, 0.9), labels=[1])], [truths(BOX, labels=[0])], ["cat", "dog", "bird"])
     assert found.map50 == 0

@@ -59,8 +59,8 @@ class Matches:
 class DetectionMeasures:
     """By class, in label order; `ap` and `ap50` are no numbers for a class without a box in the split.
 
-    `missed` counts the boxes of each picture that nothing finds at half overlap, `false_alarms` its sure detections
-    that find none.
+    `missed` counts the boxes of each picture that no sure detection finds at half overlap, `false_alarms` its sure
+    detections that find none.
     """
 
     map50: float
@@ -163,13 +163,13 @@ def _dataset(
 
 
 def _by_picture(found: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(boxes that nothing finds, sure detections that find nothing) of each picture, at the smallest overlap."""
+    """(boxes that nothing sure finds, sure detections that find nothing) of each picture, at the smallest overlap."""
     missed, false_alarms = np.zeros((2, found.shape[1]), np.int64)
     for row in found:
         for picture, one in enumerate(row):
             if one is not None:
-                missed[picture] += int(np.sum(one["gtMatches"][0] == 0))
                 sure = np.asarray(one["dtScores"]) >= SURE
+                missed[picture] += int(np.sum(~np.isin(one["gtMatches"][0], np.asarray(one["dtIds"])[sure])))
                 false_alarms[picture] += int(np.sum((one["dtMatches"][0] == 0) & sure))
     return missed, false_alarms
 

@@ -1,0 +1,1 @@
+"""Archives of pictures and labels become versions of a dataset."""
