@@ -166,7 +166,7 @@ import json, os, time, urllib.request
 from ultralytics_platform import Platform
 path = os.environ["ARCHIVE"]
 with Platform(base_url=os.environ["ULTRALYTICS_PLATFORM_URL"]) as platform:
-    made = platform.datasets.create(body={"owner": "lab", "dataset": "packed", "name": "packed", "task": "detect"})
+    made = platform.datasets.create(owner="lab", dataset="packed", name="packed", task="detect")
     data = open(path, "rb").read()
     signed = platform.upload.signed_url(
         body={"assetType": "datasets", "assetId": made["id"], "filename": "packed.zip", "totalBytes": len(data),
