@@ -7,7 +7,7 @@ statements an ORM is bad at.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -88,32 +88,52 @@ def insert_many(
     rows: Sequence[tuple[Any, ...]],
     *,
     replace: Sequence[str] = (),
+    changes: Changes | None = None,
 ) -> None:
-    """Many rows, in the order of `columns`; one that is there under the key `replace` is replaced."""
+    """Many rows, in the order of `columns`; one that is there under the key `replace` is replaced.
+
+    Args:
+        model: whose table it is.
+        columns: their names.
+        rows: no two of them under one key.
+        replace: the columns of the key.
+        changes: what becomes of a row that is there, from the new one's columns; these themselves, unless it is said.
+    """
     if not rows:
         return
+    sql = _insert_sql(model, tuple(columns), tuple(replace), changes)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(sql, dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
+        else:
+            cursor.executemany(sql, [dict(zip(columns, row, strict=True)) for row in rows])
+
+
+Changes = Callable[[Any], dict[str, Any]]
+
+
+@cache
+def _insert_sql(
+    model: type[models.Model], columns: tuple[str, ...], replace: tuple[str, ...], changes: Changes | None
+) -> str:
+    """Compiled once: it is the same whatever the rows are."""
+    statement = insert_into(model)
     if connection.vendor == "postgresql":
-        statement = insert_into(model).from_select(list(columns), _unnested(model, columns, rows))
+        statement = statement.from_select(list(columns), _unnested(model, columns))
     else:
-        statement = insert_into(model).values({name: bindparam(name) for name in columns})
+        statement = statement.values({name: bindparam(name) for name in columns})
     if replace:
-        others = [name for name in columns if name not in replace]
-        statement = statement.on_conflict_do_update(
-            index_elements=list(replace), set_={name: statement.excluded[name] for name in others}
-        )
-    if connection.vendor == "postgresql":
-        execute(statement)
-    else:
-        execute_many(statement, [dict(zip(columns, row, strict=True)) for row in rows])
+        new = statement.excluded
+        becomes = changes(new) if changes else {name: new[name] for name in columns if name not in replace}
+        statement = statement.on_conflict_do_update(index_elements=list(replace), set_=becomes)
+    return _compile(statement)[0]
 
 
-def _unnested(model: type[models.Model], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> SelectBase:
+def _unnested(model: type[models.Model], columns: Sequence[str]) -> SelectBase:
     """The rows as one statement takes them: an array for each column."""
     types = {field.column: field.db_type(connection) for field in model._meta.concrete_fields}  # noqa: SLF001 - as above
     arrays = ", ".join(f"CAST(:{name} AS {types[name]}[])" for name in columns)
-    values: list[BindParameter[Any]] = [
-        bindparam(name, list(column)) for name, column in zip(columns, zip(*rows, strict=True), strict=True)
-    ]
+    values: list[BindParameter[Any]] = [bindparam(name, None) for name in columns]
     # The names and types are the model's own.
     return text(f"SELECT * FROM unnest({arrays})").bindparams(*values).columns(*(Column(name) for name in columns))  # noqa: S608
 

@@ -258,7 +258,7 @@ def test_workers_are_seen_by_their_team_and_a_job_by_its_own(owner, team):
 def test_a_worker_at_work_is_not_forgotten_and_each_write_leaves_a_row(owner, team):
     boss, (actor, place) = actor_for_user(owner), worker_of(team)
     worker = workers.find_worker(place.id, boss)
-    with pytest.raises(ConflictError, match="is at work"):
+    with pytest.raises(ConflictError, match="still runs"):
         workers.forget_worker(worker=worker, actor=boss)
     workers.leave(worker_id=place.id, actor=actor)
     workers.forget_worker(worker=workers.find_worker(place.id, boss), actor=boss)

@@ -22,7 +22,6 @@ from steelyard_platform.storage.core_tables import (
     execute,
     execute_many,
     fetch_all,
-    insert_into,
     insert_many,
     table_of,
 )
@@ -93,35 +92,32 @@ def _next_revision(job: UUID) -> int:
     return int(newest or 0) + 1
 
 
+_OF_SERIES = ("job_id", "name", "first_step", "loose", "sealed_to", "revision")
+_OF_LAST = ("last_step", "last_value", "last_special", "last_at")
+
+
 def _note_series(job: UUID, batch: dict[str, _Points], revision: int) -> None:
     """A row for each name, with where the series begins and ends now."""
-    rows = []
-    for name, points in batch.items():
-        last = points[max(points)]
-        rows.append(
-            {
-                "job_id": database_id(job),
-                "name": name,
-                "first_step": min(points),
-                "loose": len(points),
-                "sealed_to": -1,
-                "revision": revision,
-                **_last(last),
-            }
-        )
-    known, insert = table_of(MetricSeries).c, insert_into(MetricSeries).values({key: bindparam(key) for key in rows[0]})
-    new = insert.excluded
+    rows = [
+        (database_id(job), name, min(points), len(points), -1, revision, *_last(points[max(points)]).values())
+        for name, points in batch.items()
+    ]
+    insert_many(MetricSeries, (*_OF_SERIES, *_OF_LAST), rows, replace=("job_id", "name"), changes=_continued)
+
+
+def _continued(new: Any) -> dict[str, Any]:
+    """What becomes of a series that is there."""
+    known = table_of(MetricSeries).c
     is_newer = new.last_step >= known.last_step
-    changes = {name: case((is_newer, new[name]), else_=known[name]) for name in _last(Point(0, 0.0, 0))}
-    changes |= {
+    return {name: case((is_newer, new[name]), else_=known[name]) for name in _OF_LAST} | {
         "first_step": case((new.first_step < known.first_step, new.first_step), else_=known.first_step),
         "loose": known.loose + new.loose,
         "revision": new.revision,
     }
-    execute_many(insert.on_conflict_do_update(index_elements=["job_id", "name"], set_=changes), rows)
 
 
 def _last(point: Point) -> dict[str, object]:
+    """The columns of `_OF_LAST`, in their order."""
     special = special_of(point.value)
     return {
         "last_step": point.step,
@@ -212,12 +208,11 @@ def _find_last_again(keys: list[int], revision: int) -> None:
         for key, point in ends.items()
     ]
     series = table_of(MetricSeries)
-    names = _last(Point(0, 0.0, 0))
-    changes: dict[str, BindParameter[Any]] = {name: bindparam(f"new_{name}") for name in names} | {
+    changes: dict[str, BindParameter[Any]] = {name: bindparam(f"new_{name}") for name in _OF_LAST} | {
         "sealed_to": bindparam("sealed"),
         "revision": bindparam("revised"),
     }
-    renamed = [{f"new_{name}" if name in names else name: value for name, value in row.items()} for row in rows]
+    renamed = [{f"new_{name}" if name in _OF_LAST else name: value for name, value in row.items()} for row in rows]
     execute_many(update(series).where(series.c.id == bindparam("key")).values(changes), renamed)
     empty = [key for key in keys if key not in ends]
     if empty:

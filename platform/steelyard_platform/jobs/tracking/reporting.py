@@ -7,6 +7,7 @@ more, and is told so quietly. What is too much is left out, and one line in the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -21,8 +22,10 @@ from steelyard_platform.jobs.models import Job, TrackedRun
 from steelyard_platform.jobs.models import LogLine as LogLineRow
 from steelyard_platform.jobs.samples import keep_sample
 from steelyard_platform.jobs.series_tables import MetricSeries
-from steelyard_platform.jobs.tracking.finding import answer_of, locked, project_for_writing
+from steelyard_platform.jobs.tracking.finding import answer_of, locked, locked_alone, project_for_writing
 
+# How exactly it is known when a run was heard of; silence is told by minutes.
+_HEARD_EVERY = timedelta(seconds=2)
 # The platform's own lines, each said once in an attempt.
 _TOO_MANY_NAMES, _TOO_LONG_A_LOG = MOST_LINE_NUMBERS, MOST_LINE_NUMBERS + 1
 
@@ -33,13 +36,15 @@ def write_points(*, run: Job, points: Sequence[MetricPoint], actor: Actor) -> Ru
     Raises: RepositoryNotFoundError, ForbiddenError.
     """
     project_for_writing(run, actor)
-    with transaction.atomic():
-        job = locked(run)
+    with transaction.atomic(savepoint=False):
+        job = locked_alone(run)
+        total, heard_at = TrackedRun.objects.values_list("total_steps", "heard_at").get(job=job)
         if job.state != JobState.CANCELLED and points:
             kept = _of_known_names(job, points)
             series.write_points(job.pk, kept)
-            _note_progress(job, kept)
-        _note_heard(job)
+            _note_progress(job, kept, total=total)
+        if timezone.now() - heard_at > _HEARD_EVERY:
+            _note_heard(job)
     return answer_of(job)
 
 
@@ -93,9 +98,8 @@ def _of_known_names(job: Job, points: Sequence[MetricPoint]) -> Sequence[MetricP
     return [point for point in points if point.name in kept]
 
 
-def _note_progress(job: Job, points: Sequence[MetricPoint]) -> None:
+def _note_progress(job: Job, points: Sequence[MetricPoint], *, total: int | None) -> None:
     """How far the steps are towards their end, when the run said where that is."""
-    total = job.run.total_steps
     if not total or JobState(job.state).is_final:
         return
     step = max((point.step for point in points if not point.name.startswith(series.METERS)), default=-1)
