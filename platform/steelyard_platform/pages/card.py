@@ -30,6 +30,7 @@ from steelyard_platform.repos.card import card_text, parse_metadata, split_card
 from steelyard_platform.repos.card_editing import check_card, edit_card
 from steelyard_platform.repos.claims import claims_of
 from steelyard_platform.repos.models import Alias, Repository, Version
+from steelyard_platform.repos.notes import notes_on_repository
 from steelyard_platform.repos.paging import whole_number
 from steelyard_platform.repos.queries import find_repository
 from steelyard_platform.repos.revisions import resolve
@@ -52,6 +53,7 @@ def overview(request: HttpRequest, kind: str, namespace: str, name: str) -> Http
     context |= {
         "version": version,
         "chips": chips_of(repository, actor),
+        "notes": notes_on_repository(repository),
         "aliases": list(Alias.objects.filter(repository=repository).select_related("version").order_by("name")),
         "gates": GateRule.objects.filter(repository=repository).order_by("pk"),
         "jobs": _jobs(repository) if may(actor, Action.READ, repository.team.resource) else [],

@@ -23,6 +23,7 @@ from steelyard_platform.pages.rendering import page
 from steelyard_platform.pages.weights import compared_content, inside_of
 from steelyard_platform.repos import tree
 from steelyard_platform.repos.models import Branch, Repository, Version
+from steelyard_platform.repos.notes import notes_on_version
 from steelyard_platform.repos.paging import whole_number
 from steelyard_platform.repos.proposals import PREFIX
 from steelyard_platform.repos.queries import find_repository, is_allowed
@@ -104,6 +105,7 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
         "files": tree.entries_at(found).order_by("path")[:12],
         **dataset_content(repository, found),
         "signature": known_signature(found),
+        "notes": notes_on_version(found),
         **safety_context(found, inside_of(found, actor), actor),
         "may_promote": may(actor, Action.WRITE, repository.resource),
         "may_delete": may(actor, Action.MANAGE, repository.resource),

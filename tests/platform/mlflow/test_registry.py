@@ -112,6 +112,17 @@ def test_what_was_logged_becomes_a_version_without_being_copied(ada):
     assert pairs(model["info"]["tags"])["mlflow.modelVersions"] == '[{"name": "lab/reader", "version": 2}]'
 
 
+def test_what_is_said_of_it_is_on_our_pages(client, ada):
+    registered(ada, "lab/reader", description="reads <b>well</b>", tags=[{"key": "data", "value": "autumn"}])
+    ada.call("PATCH", "registered-models/update", name="lab/reader", description="of the lab")
+    client.force_login(owner())
+    page = client.get("/lab/reader/versions/v1").content.decode()
+    assert "<h2>From MLflow</h2>" in page
+    assert "reads &lt;b&gt;well&lt;/b&gt;" in page
+    assert "<dt>data</dt><dd>autumn</dd>" in page
+    assert "of the lab" in client.get("/lab/reader").content.decode()
+
+
 def test_the_same_again_is_a_version_of_its_own(ada):
     made = registered(ada, "reader")
     again = ada.post("model-versions/create", name="reader", source=made["source"])["model_version"]
