@@ -127,7 +127,15 @@ def _take(job_id: UUID, worker: str, key: UUID | None) -> Job:
     job = Job.objects.select_related("team", "token", "leader").get(pk=job_id)
     checkpoint = checkpoint_of(job)
     step = checkpoint.step if checkpoint else None
-    Attempt.objects.create(job=job, number=job.attempt, worker=worker, claim_key=key, resumed_from=step, started_at=now)
+    Attempt.objects.create(
+        job=job,
+        number=job.attempt,
+        worker=worker,
+        claim_key=key,
+        resumed_from=step,
+        progress_before=job.progress if checkpoint else 0,
+        started_at=now,
+    )
     if job.attempt > 1:
         # What the former attempt did beyond its last checkpoint is done again; its points must not mix with the new.
         series.drop_points_beyond(job.pk, -1 if step is None else step)

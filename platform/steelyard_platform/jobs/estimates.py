@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -24,7 +24,7 @@ from steelyard_contracts.zoo import zoo_model
 from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.datasets.checks import check_for_task
 from steelyard_platform.datasets.services import summary_of
-from steelyard_platform.jobs.models import Job
+from steelyard_platform.jobs.models import Attempt, Job
 from steelyard_platform.repos.queries import find_existing_version
 
 _LOOKED_AT = 300  # the newest trainings of the reader's teams
@@ -60,16 +60,17 @@ def remaining_seconds(job: Job) -> float | None:
     """Until the end, by the pace of the attempt that is at work; None where nobody can tell."""
     if not JobState(job.state).is_held or job.started_at is None or not _SEEN_ENOUGH <= job.progress < 1:
         return None
-    if job.attempt > 1:
-        return _remaining_of_attempt(job)
-    passed = (timezone.now() - job.started_at).total_seconds()
-    return round(passed * (1 - job.progress) / job.progress, 1)
+    began, before = (job.attempt > 1 and _attempt_of(job)) or (job.started_at, 0.0)
+    done = job.progress - before
+    if done < _SEEN_ENOUGH:  # one that went on from a checkpoint, and has hardly begun: what was expected of the whole
+        expected = job.estimate.get("seconds")
+        return round(expected * (1 - job.progress), 1) if expected else None
+    return round((timezone.now() - began).total_seconds() * (1 - job.progress) / done, 1)
 
 
-def _remaining_of_attempt(job: Job) -> float | None:
-    """One that went on from a checkpoint has not done all of it: what was expected, for the share that is left."""
-    expected = job.estimate.get("seconds")
-    return round(expected * (1 - job.progress), 1) if expected else None
+def _attempt_of(job: Job) -> tuple[datetime, float] | None:
+    """When the present one began, and how far the job was then."""
+    return Attempt.objects.filter(job=job, number=job.attempt).values_list("started_at", "progress_before").first()
 
 
 def _earlier(spec: TrainSpec, actor: Actor, needs: Resources) -> list[Paced]:

@@ -78,6 +78,7 @@ class Attempt(models.Model):
     claim_key = models.UUIDField(null=True)  # tells a claim whose answer was lost from another worker's
     token = models.ForeignKey(Token, on_delete=models.SET_NULL, null=True)
     resumed_from = models.PositiveBigIntegerField(null=True)  # a checkpoint's step; none began anew
+    progress_before = models.FloatField(default=0)  # how far the job was then: what this attempt need not do
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     ending = models.CharField(max_length=10, choices=[(end, end) for end in AttemptEnd], blank=True)

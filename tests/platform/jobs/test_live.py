@@ -30,7 +30,7 @@ from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user
 from steelyard_platform.jobs import estimates, feed, samples, series, services, watching
 from steelyard_platform.jobs.finding import Wanted as WantedJobs
 from steelyard_platform.jobs.finding import find_jobs, headlines
-from steelyard_platform.jobs.models import Job, Sample
+from steelyard_platform.jobs.models import Attempt, Job, Sample
 from steelyard_platform.jobs.runs import compare_runs
 from steelyard_platform.storage.services import object_store
 from tests.support.factories import make_repository, make_user, picture_dataset
@@ -255,6 +255,21 @@ def test_the_time_that_is_left_follows_the_pace(job):
     assert estimates.remaining_seconds(job) == pytest.approx(300, rel=0.05)
     job.state = JobState.SUCCEEDED
     assert estimates.remaining_seconds(job) is None
+
+
+def test_the_time_that_is_left_of_a_resumed_job_follows_the_attempts_pace(job):
+    """Half was done by the attempts before, in days; this one did a tenth in 100 seconds."""
+    now = timezone.now()
+    Job.objects.filter(pk=job.pk).update(
+        state=JobState.RUNNING, attempt=2, progress=0.6, started_at=now - timedelta(days=3), estimate={"seconds": 50.0}
+    )
+    attempt = Attempt.objects.create(
+        job=job, number=2, worker="w", progress_before=0.5, started_at=now - timedelta(seconds=100)
+    )
+    job.refresh_from_db()
+    assert estimates.remaining_seconds(job) == pytest.approx(400, rel=0.05)
+    Attempt.objects.filter(pk=attempt.pk).update(progress_before=0.6)
+    assert estimates.remaining_seconds(job) == pytest.approx(20)  # it has hardly begun: by the estimate
 
 
 def test_an_estimate_in_words():
