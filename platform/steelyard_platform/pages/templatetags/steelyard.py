@@ -70,7 +70,7 @@ def subject(job: Job) -> str:
     """What a job is about: the model it makes or measures; of a run, its project and its name."""
     if is_run(job):
         return f"{job.run.project} · {job.run.name}" if job.run.project else str(job.run.name)
-    return str(job.spec.get("output") or job.spec.get("model") or "")
+    return str(job.spec.get("output") or job.spec.get("model") or job.spec.get("dataset") or "")
 
 
 @register.filter
