@@ -461,6 +461,12 @@ benign("model.gguf")(lambda: b"GGUF\x03\x00\x00\x00" + struct.pack("<QQ", 0, 0))
 benign("pictures.zip")(lambda: zipped(("train/cat/1.png", b"\x89PNG\r\n\x1a\n" + bytes(100)), ("a/", b"")))
 
 
+@benign("weights_that_read_as_an_extension.pt")
+def weights_that_read_as_an_extension() -> bytes:
+    """Half precision of a real training: its first bytes are EXT4 and STOP."""
+    return torch_zip(program(b"}"), ("archive/data/488", b"\x84\x29\xca\x2c\x27\x2e" + bytes(range(122))))
+
+
 @benign("model.onnx")
 def _onnx() -> bytes:
     from onnx import TensorProto, helper

@@ -21,9 +21,11 @@ from steelyard_platform.repos.models import Entry
 from steelyard_platform.repos.revisions import Snapshot
 from steelyard_platform.weights.quarantine import Danger, check_download, dangers_in
 
-# Classes, by the capital they begin with: networks and their parts, and nothing that fetches or loads.
+# Classes, by the capital they begin with: networks, their parts, what a classifier does to pictures before; and
+# nothing that fetches or loads.
 _CLASSES = re.compile(
-    r"(?:ultralytics\.nn\.tasks|ultralytics\.nn\.modules\.[a-z_.]+|torch\.nn\.modules\.[a-z_.]+)\.[A-Z]\w*"
+    r"(?:ultralytics\.nn\.tasks|ultralytics\.nn\.modules\.[a-z_.]+|torch\.nn\.modules\.[a-z_.]+"
+    r"|torchvision\.transforms\.transforms)\.[A-Z]\w*"
 )
 _NAMES = frozenset(
     {
@@ -32,6 +34,7 @@ _NAMES = frozenset(
         "torch.Size",
         "torch._utils._rebuild_parameter",
         "torch.nn.parameter.Parameter",
+        "torchvision.transforms.functional.InterpolationMode",
         "ultralytics.utils.IterableSimpleNamespace",
         "collections.OrderedDict",
         "collections.defaultdict",

@@ -26,7 +26,12 @@ from steelyard_platform.weights.services import promote_version
 from tests.support.factories import make_repository, make_user, picture_dataset, token_for
 
 pytestmark = pytest.mark.django_db
-NETWORK = ["torch.nn.modules.conv.Conv2d", "ultralytics.nn.tasks.DetectionModel"]
+NETWORK = [
+    "torch.nn.modules.conv.Conv2d",
+    "torchvision.transforms.functional.InterpolationMode",
+    "torchvision.transforms.transforms.Compose",
+    "ultralytics.nn.tasks.DetectionModel",
+]
 
 
 def content(version, path):

@@ -50,7 +50,8 @@ def scan_pickles(stream: Readable, where: str, report: Report, budget: Budget, *
         if number == 0:
             is_pickle = is_meant and program.is_announced
             expected = _TORCH_PICKLES if _begins_torch(program) else 0
-        _judge(program, where, report, is_pickle=is_pickle)
+        if is_meant or not _are_numbers(program):
+            _judge(program, where, report, is_pickle=is_pickle)
         if not program.is_whole:
             return
         number += 1
@@ -58,6 +59,11 @@ def scan_pickles(stream: Readable, where: str, report: Report, budget: Budget, *
 
 def _begins_torch(program: Program) -> bool:
     return program.is_announced and program.opcodes == _OPCODES_OF_A_NUMBER and _TORCH_MAGIC in program.skeleton
+
+
+def _are_numbers(program: Program) -> bool:
+    """Of a file that only may be a pickle: a few bytes of a tensor that read as instructions, and import nothing."""
+    return not program.is_announced and not any(map(_could_be, program.imports))
 
 
 def _judge(program: Program, where: str, report: Report, *, is_pickle: bool) -> None:
