@@ -189,9 +189,10 @@ class RunAnswer(BaseModel):
 
 
 class SavedVersion(WireModel):
-    """A version of the project that the run committed."""
+    """A version of the project that the run committed; or of another model, that was registered from it."""
 
     version: str = Field(max_length=100, description="v3, or its 40-digit id.")
+    model: str | None = Field(None, max_length=200, description="team/name of that other model.")
 
 
 class RunFinish(WireModel):

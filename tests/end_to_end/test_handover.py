@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,6 +23,7 @@ from steelyard.handover.opening import Options, open_source
 from steelyard.handover.source import (
     LocalFile,
     LoggedModel,
+    Registered,
     SourceGoneError,
     SourceRepository,
     SourceRun,
@@ -324,6 +325,50 @@ def test_what_a_source_has_lost_costs_that_version_alone(hub, tmp_path):
     assert sorted(done.faults) == [
         "files of the run able-ape did not come: its files are gone",
         "lab/half@v1: its files are gone",
+        "the alias best of lab/half stands on v1, which did not come",
         "the logged model tree did not come whole: its files are gone",
     ]
     assert [one.version for one in hub.versions("lab/half")] == ["v2"]
+
+
+def source_of(name, versions, **more):
+    return SourceRepository(ref=Ref(RepositoryKind.MODEL, "lab", name), versions=versions, **more)
+
+
+def brought(hub, *sources):
+    return bring(hub, SimpleNamespace(repositories=lambda: list(sources)), Plan(), say=quiet)
+
+
+def test_a_version_that_was_left_out_once_never_becomes_the_newest(hub, tmp_path):
+    def version(number):
+        file = tmp_path / f"{number}.txt"
+        file.write_text(f"weights {number}")
+        at = datetime(2020, 1, number, tzinfo=UTC)
+        return SourceVersion(f"c{number}", f"no. {number}", "grace", at, tree=lambda: {"w.txt": LocalFile(file)})
+
+    first, second, third = map(version, (1, 2, 3))
+    assert brought(hub, source_of("overtaken", [first, third])).versions == 2
+    done = brought(hub, source_of("overtaken", [first, second, third]))
+    assert (done.versions, done.known) == (0, 2)
+    (fault,) = done.faults
+    assert fault.startswith("lab/overtaken@c2: later versions are here already, and it would become the newest;")
+    assert [one.title for one in hub.versions("lab/overtaken")] == ["no. 3", "no. 1"]
+
+
+def test_a_run_comes_once_and_its_model_elsewhere_is_known_to_be_its(hub, tmp_path):
+    (tmp_path / "w.txt").write_text("weights")
+    at, files = datetime(2020, 1, 1, tzinfo=UTC), {"w.txt": LocalFile(tmp_path / "w.txt")}
+    version = SourceVersion("v1", "one", "grace", at, tree=lambda: files, number=1, run="k2")
+    model = source_of("registered", [version], registered=Registered())
+    empty = source_of("unfilled", [], registered=Registered("to be filled"))
+    parent = SourceRun("sweep", "succeeded", at, at, key="k1")
+    child = SourceRun("trial", "succeeded", at + timedelta(1), at + timedelta(2), key="k2", parent="k1")
+    child.registered.append((model, "v1"))
+    trials = source_of("trials", [], runs=[child, parent])
+    for new in (2, 0):
+        assert (brought(hub, model, empty, trials).runs, len(list(hub.runs.list("lab/registered")))) == (new, 0)
+    trial, sweep = hub.runs.list("lab/trials")
+    assert trial.run.tags["mlflow.parentRunId"] == sweep.id.hex
+    assert trial.result["version"] == "lab/registered@v1"
+    found = hub.transport.call("GET", "/mlflow/api/2.0/mlflow/registered-models/get", query={"name": "lab/unfilled"})
+    assert found["registered_model"]["description"] == "to be filled"

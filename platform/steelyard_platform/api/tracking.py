@@ -106,9 +106,12 @@ def save_version(request: HttpRequest, run_id: UUID, body: SavedVersion) -> JobV
     """Notes that a version of the project is the run's; its lineage leads to what the run was given."""
     actor = _known(request)
     run = tracking.find_run(run_id, actor)
-    if run.run.project is not None:
-        version = version_in(run.run.project, body.version)
-        tracking.save_version(run=run, version=version, actor=actor)
+    home = run.run.project
+    if body.model is not None:
+        home = find_repository(actor, RepositoryKind.MODEL, body.model, Action.WRITE)
+    if home is not None:
+        version = version_in(home, body.version)
+        tracking.save_version(run=run, version=version, actor=actor, is_elsewhere=body.model is not None)
     return view_of(tracking.find_run(run_id, actor))
 
 

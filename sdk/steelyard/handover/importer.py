@@ -90,11 +90,16 @@ class _Target:
             self._post("repository", {"created_at": self._source.created_at.isoformat()})
         there = _there(self._client, self._ref)
         self._tips = self._branches()
-        for version in self._source.versions:
-            known = _match(version, there)
-            if known is not None:
-                self._labels[version.label] = known
-                self._done.known += 1
+        self._labels = {one.label: known for one in self._source.versions if (known := _match(one, there)) is not None}
+        self._done.known += len(self._labels)
+        for version, is_overtaken in _with_overtaken(self._source.versions, self._labels):
+            if version.label in self._labels:
+                continue
+            if is_overtaken:
+                self._done.faults.append(
+                    f"{self._source.ref}@{version.label}: later versions are here already, and it would become the "
+                    "newest; import into a new repository to have it in its place."
+                )
                 continue
             try:
                 self._bring(version)
@@ -194,10 +199,20 @@ class _Target:
                 self._done.records += 1
 
     def _aliases(self) -> None:
-        moves = ({**move, **self._here(move, "from_version", "to_version")} for move in self._source.moves)
+        came = [move for move in self._source.moves if self._has_come(move, "from_version", "to_version")]
+        moves = ({**move, **self._here(move, "from_version", "to_version")} for move in came)
         self._done.records += self._in_batches("alias-moves", "moves", moves)
-        aliases = [{**one, **self._here(one, "version")} for one in self._source.aliases]
-        self._done.records += self._in_batches("aliases", "aliases", (one for one in aliases if one["version"]))
+        aliases = [one for one in self._source.aliases if self._has_come(one, "version")]
+        here = ({**one, **self._here(one, "version")} for one in aliases)
+        self._done.records += self._in_batches("aliases", "aliases", here)
+        self._done.faults += [
+            f"the alias {one['name']} of {self._source.ref} stands on {one['version']}, which did not come"
+            for one in self._source.aliases
+            if one not in aliases
+        ]
+        if lost := len(self._source.moves) - len(came):
+            moved = count_in_words(lost, "move")
+            self._done.faults.append(f"{moved} of aliases of {self._source.ref} name versions that did not come")
 
     def _edges(self) -> None:
         edges = (
@@ -220,6 +235,10 @@ class _Target:
                 what = f"the evaluation of {self._ref}@{label} on {report['dataset']}"
                 self._done.faults.append(f"{what} did not come: {error}")
 
+    def _has_come(self, record: Mapping[str, Any], *fields: str) -> bool:
+        """Whether each version that the record names is here."""
+        return all(record[name] in self._labels for name in fields if record[name])
+
     def _here(self, record: Mapping[str, Any], *fields: str) -> dict[str, str | None]:
         return {name: self._labels.get(record[name]) if record[name] else None for name in fields}
 
@@ -231,6 +250,16 @@ class _Target:
 
     def _post(self, what: str, body: dict[str, Any]) -> Any:
         return self._client.transport.call("POST", imports(self._ref, what), body=body)
+
+
+def _with_overtaken(versions: Iterable[SourceVersion], known: Mapping[str, str]) -> list[tuple[SourceVersion, bool]]:
+    """Each with whether a later one of its branch is here before it: it was left out once, and is there now."""
+    overtaken, found = set[str](), []
+    for version in reversed(list(versions)):
+        found.append((version, version.branch in overtaken))
+        if version.label in known:
+            overtaken.add(version.branch)
+    return found[::-1]
 
 
 def _there(client: Client, ref: Ref) -> dict[str, dict[str, Any]]:

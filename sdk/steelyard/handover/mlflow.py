@@ -37,6 +37,7 @@ _STATES = {"FINISHED": "succeeded", "FAILED": "failed", "KILLED": "cancelled"}
 _UNKNOWN = "unknown"
 _IN_RUN = re.compile(r"^(?:runs:/|.*?/)([0-9a-f]{32})/(?:artifacts/)?(.*)$")
 _PROXIED = "mlflow-artifacts:"
+PARENT = "mlflow.parentRunId"
 _OWN_TAGS, _DESCRIPTION = "mlflow.", "mlflow.note.content"
 _Found = dict[str, Any] | None
 
@@ -54,11 +55,12 @@ class MLflow:
         experiments: list[_Found] = (
             [self._server.experiment(self._name)] if self._name else list(self._server.experiments())
         )
-        found = [(one["name"], self._of_model(one)) for one in models if one is not None]
-        found += [(one["name"], self._of_experiment(one)) for one in experiments if one is not None]
-        if self._name and not found:
+        made = [(one["name"], self._of_model(one)) for one in models if one is not None]
+        done = [(one["name"], self._of_experiment(one)) for one in experiments if one is not None]
+        if self._name and not made and not done:
             raise NotFoundError(f"{self._server.transport.url} has no model and no experiment {self._name!r}.")
-        return _merged([(name, one) for name, one in found if self._name or one.versions or one.runs])
+        _leave_to_experiments([one for _, one in made], [one for _, one in done])
+        return _merged([*made, *((name, one) for name, one in done if self._name or one.runs or one.logged)])
 
     def _of_model(self, model: Mapping[str, Any]) -> SourceRepository:
         found = SourceRepository(
@@ -143,6 +145,7 @@ class MLflow:
             finished_at=_moment(info.get("end_time")),
             config={one["key"]: one.get("value") for one in data.get("params", [])},
             tags={**kept, "mlflow.run_id": info["run_id"]},
+            parent=tags.get(PARENT, ""),
             git={"commit": commit, "branch": branch} if commit else None,
             source="import",
             files=partial(self._files_of_run, info["run_id"]),
@@ -232,6 +235,16 @@ def _message(model: Mapping[str, Any], version: Mapping[str, Any]) -> str:
 def _add_once(runs: list[SourceRun], run: SourceRun) -> None:
     if all(one.key != run.key for one in runs):
         runs.append(run)
+
+
+def _leave_to_experiments(models: list[SourceRepository], experiments: list[SourceRepository]) -> None:
+    """The run that a model was registered from comes once: with its experiment, where that comes too."""
+    known = {run.key: run for one in experiments for run in one.runs}
+    for model in models:
+        model.runs = [run for run in model.runs if run.key not in known]
+        for version in model.versions:
+            if version.run in known:
+                known[version.run].registered.append((model, version.label))
 
 
 def _merged(found: list[tuple[str, SourceRepository]]) -> list[SourceRepository]:

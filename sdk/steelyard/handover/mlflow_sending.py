@@ -15,7 +15,7 @@ from steelyard_contracts.names import check_file_path
 from steelyard_contracts.refs import Ref
 
 _PROXIED = "mlflow-artifacts:/"
-_READY = "LOGGED_MODEL_READY"
+_READY, _FAILED = "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"
 
 
 class MLflowSender:
@@ -31,6 +31,8 @@ class MLflowSender:
 
     def send_words(self, source: SourceRepository, labels: Mapping[str, str]) -> None:
         """Descriptions, tags and stages. `labels`: what each version of the source is called here."""
+        if source.registered is not None and not source.versions and self._server.model(self._name) is None:
+            self._server.tell("POST", "registered-models/create", {"name": self._name})
         if source.registered:
             self._say("registered-models", {"name": self._name}, source.registered)
         for version in source.versions:
@@ -62,12 +64,14 @@ class MLflowSender:
             body = {**about, "experiment_id": number, "model_type": model.model_type}
             told = {"tags": _as_pairs(model.tags), "params": _as_pairs(model.params)}
             info = self._server.tell("POST", "logged-models", {**body, **told})["model"]["info"]
+            status = _READY
             try:
                 self._send_files(info["artifact_uri"], model.files())
             except SourceGoneError as error:
+                status = _FAILED
                 faults.append(f"the logged model {model.name} did not come whole: {error}")
-            address, end = f"logged-models/{info['model_id']}", {"model_id": info["model_id"], "status": _READY}
-            self._server.tell("PATCH", address, end)
+            end = {"model_id": info["model_id"], "status": status}
+            self._server.tell("PATCH", f"logged-models/{info['model_id']}", end)
             count += 1
         return count
 

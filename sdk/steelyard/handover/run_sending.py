@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from steelyard.client import Client
+from steelyard.handover.mlflow import PARENT
 from steelyard.handover.mlflow_sending import MLflowSender
 from steelyard.handover.naming import Names
 from steelyard.handover.run_files import AUTHOR
@@ -29,6 +32,7 @@ from steelyard_contracts.tracking import (
 _ROOM = UUID("6f1d0a7e-6b0b-5f0e-9d55-5f7e6a6c1a52")  # in which the keys of imported runs are made
 _RUNS = "/api/v1/runs"
 _LONGEST_LINE = 8_000
+_EARLY = datetime(1970, 1, 1, tzinfo=UTC)
 Item = TypeVar("Item")
 
 
@@ -45,8 +49,9 @@ def send_runs(
     `saved`: (run's key, label of a version here) for the versions that runs saved.
     """
     count, ids, mlflow = 0, dict[str, str](), MLflowSender(client, ref)
-    for run in source.runs:
-        view = _start(client, ref, run, names, source.faults)
+    for run in sorted(source.runs, key=lambda run: run.started_at or _EARLY):  # a parent before its children
+        within = {PARENT: ids[run.parent]} if run.parent in ids else {}
+        view = _start(client, ref, run, names, source.faults, tags=within)
         ids[run.key or run.name] = view.id.hex
         labels = [label for name, label in saved if name == (run.key or run.name)]
         if view.state.is_final:
@@ -60,6 +65,8 @@ def send_runs(
             client.transport.call("POST", f"{address}/lines", body=RunLines(lines=numbered))
         for label in labels:
             client.transport.call("POST", f"{address}/versions", body=SavedVersion(version=label))
+        for made, label in run.registered:
+            _note_registered(client, address, parse_ref(names.text(f"{made.ref}@{label}")), ref)
         try:
             mlflow.send_files_of_run(view.id.hex, run.files())
         except SourceGoneError as error:
@@ -73,7 +80,16 @@ def send_runs(
     return count, ids
 
 
-def _start(client: Client, ref: Ref, run: SourceRun, names: Names, faults: list[str]) -> JobView:
+def _note_registered(client: Client, address: str, made: Ref, home: Ref) -> None:
+    """That a version of another model was made of the run, where it came."""
+    if made.repository == home.repository or not made.revision:
+        return
+    with suppress(NotFoundError):
+        body = SavedVersion(version=made.revision, model=made.repository)
+        client.transport.call("POST", f"{address}/versions", body=body)
+
+
+def _start(client: Client, ref: Ref, run: SourceRun, names: Names, faults: list[str], tags: dict[str, str]) -> JobView:
     """The run, new or from an earlier import. What it was given is left out where it is not here."""
     began = run.started_at.isoformat() if run.started_at else ""
     fields: dict[str, Any] = {
@@ -85,7 +101,7 @@ def _start(client: Client, ref: Ref, run: SourceRun, names: Names, faults: list[
         "git": run.git,
         "key": uuid5(_ROOM, f"{ref}|{run.key or run.name}|{began}"),
         "started_at": run.started_at,
-        "tags": {**run.tags, AUTHOR: run.author} if run.author else run.tags,
+        "tags": {**run.tags, **tags, **({AUTHOR: run.author} if run.author else {})},
     }
     datasets = [text for text in map(names.text, run.datasets) if _is_here(client, text, RepositoryKind.DATASET)]
     base = names.text(run.base) if run.base else None

@@ -111,7 +111,8 @@ class Point:
 class SourceRun:
     """A training that was done elsewhere. `lines`: what it printed; `author`: whose it was.
 
-    `key`: what the source knows it by, where names can be given twice.
+    `key`: what the source knows it by, where names can be given twice; `parent`: that of the run it is a part of.
+    `registered`: versions of other repositories that were made of it, by their labels there.
     """
 
     name: str
@@ -126,6 +127,8 @@ class SourceRun:
     error: str = ""
     author: str | None = None
     key: str = ""
+    parent: str = ""
+    registered: list[tuple[SourceRepository, str]] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
     datasets: list[str] = field(default_factory=list)
     base: str | None = None

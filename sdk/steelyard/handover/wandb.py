@@ -38,7 +38,7 @@ def is_wandb(path: Path) -> bool:
 
 
 class WandB:
-    """An artifact's folder, a folder of several, a run's folder, or a `wandb/` folder with several."""
+    """An artifact's folder, a folder of several, a run's folder, a `wandb/` folder with several, or what holds both."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
@@ -59,7 +59,8 @@ class WandB:
 def _artifacts(path: Path) -> dict[str, list[tuple[int, Path]]]:
     """Name → (number, folder), by number."""
     found: dict[str, list[tuple[int, Path]]] = {}
-    for folder in [path, *(one for one in sorted(path.iterdir()) if one.is_dir())]:
+    inside = [*path.glob("*"), *path.glob("artifacts/*")]
+    for folder in [path, *(one for one in sorted(inside) if one.is_dir())]:
         if (match := _ARTIFACT.fullmatch(folder.name)) and not _RUN.fullmatch(folder.name):
             found.setdefault(match["name"], []).append((int(match["number"]), folder))
     return {name: sorted(versions) for name, versions in found.items()}
