@@ -114,7 +114,7 @@ def show_logs(client: Client, job: UUID) -> None:
 def cancel_job(client: Client, job: UUID) -> None:
     """End a job now, and keep nothing of it."""
     view = client.cancel(job)
-    click.echo("The job is cancelled." if view.state.is_final else "The job stops at its worker's next heartbeat.")
+    click.echo("The job is cancelled." if view.state.is_final else "It ends at its next sign of life.")
 
 
 @jobs.command("stop")

@@ -87,6 +87,11 @@ def restore(request: HttpRequest, actor: Actor, asked: Asked) -> dict[str, Any]:
 def update(request: HttpRequest, actor: Actor, asked: Asked) -> dict[str, Any]:  # noqa: ARG001 - as above
     found = services.find_experiment(actor, asked.needed("experiment_id"))
     if asked.text("new_name"):
+        if record(found, own_team(actor))["name"] != found.name:
+            raise InvalidInputError(
+                f"The experiment {found.project} of another team is called as its repository; rename that one.",
+                parameter="new_name",
+            )
         services.change_experiment(experiment=found, name=asked.text("new_name"), actor=actor)
     return {}
 

@@ -13,6 +13,7 @@ from steelyard_contracts.training import TrainSpec
 from steelyard_contracts.workers import Resources
 from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.jobs import feed, series
+from steelyard_platform.jobs.interventions import STOPPABLE_KINDS
 from steelyard_platform.jobs.models import Attempt, Job, Sample
 from steelyard_platform.jobs.run_facts import is_run
 from steelyard_platform.jobs.run_files import files_of
@@ -22,7 +23,7 @@ from steelyard_platform.jobs.samples import MOST, view_of_sample
 _ATTEMPTS, _FILES = 10, 100
 _TILES = 12
 _DEFAULTS = {name: field.default for name, field in TrainSpec.model_fields.items()}
-_STOPPABLE, _RESUMABLE = {"train"}, {JobState.FAILED, JobState.CANCELLED, JobState.LOST}
+_RESUMABLE = {JobState.FAILED, JobState.CANCELLED, JobState.LOST}
 
 
 def status_of(job: Job) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def actions_of(job: Job, actor: Actor) -> dict[str, Any]:
     return {
         "job": job,
         "may_cancel": allowed and not state.is_final and job.cancel_requested_at is None,
-        "may_stop": allowed and state.is_held and job.kind in _STOPPABLE and job.stop_requested_at is None,
+        "may_stop": allowed and state.is_held and job.kind in STOPPABLE_KINDS and job.stop_requested_at is None,
         "may_resume": allowed and state in _RESUMABLE and not is_run(job),
         "may_clone": allowed and job.kind == "train",
     }

@@ -24,6 +24,7 @@ from steelyard_platform.repos.models import Blob, Repository, Version
 from steelyard_platform.repos.queries import find_repository, visible_repositories
 from steelyard_platform.ultralytics.http import NotHereError, facade_view, json_body, signed_in, text_of
 from steelyard_platform.ultralytics.models import Upload
+from steelyard_platform.ultralytics.records import moment
 
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 # What `conflictPolicy` says of files that are there already. Unsaid, the new ones take their place: what they replace
@@ -53,14 +54,17 @@ def keep(upload: Upload, blob: Blob) -> None:
     upload.save(update_fields=["archive", "size"])
 
 
-def unpacking_status(repository: Repository, newest: Version | None) -> str:
-    """`processing` or `failed` while the newest archive is no version; empty otherwise."""
+def unpacking(repository: Repository, newest: Version | None) -> dict[str, Any]:
+    """What a dataset's record says while its newest archive is no version: `processing`, or why it failed."""
     job = archives.newest_unpacking(repository)
     if job is None or JobState(job.state) is JobState.SUCCEEDED:
-        return ""
-    if not JobState(job.state).is_final:
-        return "processing"
-    return "" if newest is not None and newest.created_at > job.created_at else "failed"
+        return {}
+    if job.finished_at is None:
+        return {"status": "processing", "lastIngestJobId": str(job.pk)}
+    if newest is not None and newest.created_at > job.created_at:
+        return {}
+    fault = {"message": job.error or f"The job was {job.state}.", "timestamp": moment(job.finished_at)}
+    return {"status": "failed", "lastIngestJobId": str(job.pk), "processingError": fault}
 
 
 def _dataset(asset: str, actor: Actor) -> Repository:

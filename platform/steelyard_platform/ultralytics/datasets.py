@@ -16,7 +16,7 @@ from steelyard_platform.repos.models import Branch, Repository, Version
 from steelyard_platform.repos.queries import find_existing_version, find_repository, visible_repositories
 from steelyard_platform.repos.services import create_repository, delete_repository
 from steelyard_platform.ultralytics import reports
-from steelyard_platform.ultralytics.archives import unpacking_status
+from steelyard_platform.ultralytics.archives import unpacking
 from steelyard_platform.ultralytics.describing import describe, refuse_others, renamed, visibility_of
 from steelyard_platform.ultralytics.files import dataset_version, export_address
 from steelyard_platform.ultralytics.http import NotHereError, facade_view, json_body, limit_of, signed_in, text_of
@@ -80,8 +80,8 @@ def _retrieve(request: HttpRequest, owner: str, dataset: str) -> HttpResponseBas
     known = {row.version_id: Summary.of(row) for row in rows}
     record = dataset_record(repository, version, summary)
     described = [dataset_version_record(one, known.get(one.pk)) for one in versions]
-    status = unpacking_status(repository, version) or record["status"]
-    return JsonResponse({"dataset": {**record, "status": status, "versions": described, "metadata": {}}})
+    arriving = unpacking(repository, version)
+    return JsonResponse({"dataset": {**record, **arriving, "versions": described, "metadata": {}}})
 
 
 def _update(request: HttpRequest, owner: str, dataset: str) -> HttpResponseBase:

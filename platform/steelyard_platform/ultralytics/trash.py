@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
@@ -25,28 +26,29 @@ from steelyard_platform.ultralytics.records import DELETED, moment, project_of
 from steelyard_platform.ultralytics.weights import branch_of, twin_branches_of
 
 _TYPES = {"project": RepositoryKind.MODEL, "dataset": RepositoryKind.DATASET}
-_MODEL = "model"
+_MODEL, _ALL = "model", "all"
 _PAGE, _MOST, _LAST_PAGE = 20, 100, 10_000
 
 
 def _list(request: HttpRequest) -> HttpResponseBase:
-    """Projects and datasets by pages; models when they are asked for."""
+    """By pages, each kind the newest first; of all kinds, models come before projects and datasets."""
     actor, kind = signed_in(request), request.GET.get("type", "all")
     limit, page = limit_of(request, default=_PAGE, most=_MOST), whole_number(request.GET.get("page", "1")) or 1
     start = (min(page, _LAST_PAGE) - 1) * limit
-    if kind == _MODEL:
-        runs = _deleted(actor)
-        total, items = runs.count(), [_run_record(run) for run in runs[start : start + limit]]
-    else:
-        rows = _repositories(actor, kind)
-        total, items = rows.count(), [_record(item) for item in rows[start : start + limit]]
+    runs = _deleted(actor) if kind in {_MODEL, _ALL} else Job.objects.none()
+    rows = _repositories(actor, kind) if kind != _MODEL else TrashItem.objects.none()
+    of_runs = runs.count()
+    total = of_runs + rows.count()
+    items = [_run_record(run) for run in runs[start : start + limit]]
+    behind = max(start - of_runs, 0)
+    items += [_record(item) for item in rows[behind : behind + limit - len(items)]]
     pages = -(-total // limit)
     return JsonResponse({"items": items, "total": total, "page": page, "limit": limit, "totalPages": pages})
 
 
 def _repositories(actor: Actor, kind: str) -> QuerySet[TrashItem]:
     rows = visible_items(actor).filter(what=TrashedAs.REPOSITORY).order_by("-deleted_at", "-pk")
-    if kind == "all":
+    if kind == _ALL:
         return rows
     if kind not in _TYPES:
         raise InvalidInputError(f"In the trash are projects, datasets and models; {kind[:60]!r} is none.", field="type")
@@ -136,8 +138,13 @@ def _empty(request: HttpRequest) -> HttpResponseBase:
 
 
 def _find(key: str, kind: str, actor: Actor) -> TrashItem:
+    """By its own number, or by the id that the project or dataset has."""
     number = whole_number(key)
-    item = _repositories(actor, kind).filter(pk=number).first() if number is not None else None
+    named = {"pk": number} if number is not None else {"repository": key}
+    try:
+        item = _repositories(actor, kind).filter(**named).first()
+    except (ValidationError, ValueError):
+        item = None
     if item is None:
         raise NotFoundError(f"There is no {kind[:60]} {key[:60]!r} in the trash, or you may not see it.")
     return item

@@ -79,6 +79,8 @@ def test_a_worker_gets_what_was_sent_and_the_answers_follow_it(ask, ingest, clie
     assert b"".join(got.streaming_content) == CONTENT
     services.finish_job(job_id=job.pk, actor=actor, finish=Finish(state=JobState.FAILED, error="no archive"))
     assert status_of(ask, dataset) == "failed"
+    said = ask("GET", f"datasets/{dataset}")[1]["dataset"]
+    assert (said["processingError"]["message"], said["lastIngestJobId"]) == ("no archive", asked["jobId"])
     assert ingest(sent)[1]["jobId"] != asked["jobId"]  # and what failed may be tried again
 
 

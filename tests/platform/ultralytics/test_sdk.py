@@ -47,11 +47,13 @@ def test_a_project_from_its_making_to_the_trash_and_back(ask, team):
         ("Finds shapes.", ["shapes"], "public")
     ]
     assert ask("PATCH", f"projects/{team}/my-shelf", {"name": "Other shelf"})[1]["project"] == "other-shelf"
+    shelf = Repository.objects.get(name="other-shelf").pk
     assert ask("DELETE", f"projects/{team}/other-shelf") == (200, {"success": True, "cascadedModels": 0})
     assert ask("GET", f"projects/{team}/other-shelf")[0] == 404
     ((_, trash),) = [ask("GET", "trash?type=project")]
     assert [item["name"] for item in trash["items"]] == ["other-shelf"]
-    assert ask("POST", "trash", {"id": trash["items"][0]["_id"], "type": "project"}) == (200, {"success": True})
+    assert ask("POST", "trash", {"id": "no id", "type": "project"})[0] == 404
+    assert ask("POST", "trash", {"id": str(shelf), "type": "project"}) == (200, {"success": True})
     assert ask("GET", f"projects/{team}/other-shelf")[0] == 200
 
 
@@ -93,6 +95,8 @@ def test_a_model_is_made_uploaded_deleted_and_restored(ask, client, owner, team)
     assert resolve(shelf).version is None
     assert ask("GET", f"models/{team}/shelf")[1] == {"models": []}
     (item,) = ask("GET", "trash?type=model")[1]["items"]
+    assert ask("GET", "trash")[1]["items"] == [item]
+    assert ask("GET", "trash?page=2")[1]["items"] == []
     assert ask("POST", "trash", {"id": item["_id"], "type": "model"}) == (200, {"success": True})
     assert ask("GET", one)[1]["model"]["version"] == "v2"
     assert resolve(shelf, "v2-safetensors").version is not None

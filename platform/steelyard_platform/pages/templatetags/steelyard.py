@@ -15,7 +15,7 @@ from django.utils.timesince import timesince
 from steelyard_contracts.estimates import duration
 from steelyard_contracts.words import size_in_words
 from steelyard_platform.jobs.models import Job
-from steelyard_platform.jobs.run_facts import is_run
+from steelyard_platform.jobs.run_facts import is_run, silent_since
 
 register = template.Library()
 register.filter("size", size_in_words)
@@ -63,6 +63,12 @@ def signed(value: float) -> str:
 @register.filter
 def percent(share: float) -> str:
     return f"{share * 100:.0f}"
+
+
+@register.filter
+def is_silent(job: Job) -> bool:
+    """Whether it is a run that should be heard of, and is not."""
+    return silent_since(job) is not None
 
 
 @register.filter
