@@ -121,7 +121,7 @@
   function showStatus(status) {
     show("state", status.state);
     document.querySelector('[data-show="state"]').className = `pill ${status.state}`;
-    show("message", status.error || status.message);
+    show("message", status.error || (status.message === status.state ? "" : status.message));
     show("eta", status.eta_seconds === null ? "" : `about ${duration(status.eta_seconds)} left`);
     showSilence(status.silent_since);
     const meter = document.querySelector("#status .meter");

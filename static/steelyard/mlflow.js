@@ -5,9 +5,12 @@ const parts = location.hash.replace(/^#\/?/, "").split(/[?]/)[0].split("/").map(
 const after = (word) => (parts.includes(word) ? parts[parts.indexOf(word) + 1] : undefined);
 const run = after("runs");
 const model = after("models");
+const experiment = after("experiments");
 
 if (/^[0-9a-f]{32}$/.test(run ?? "")) {
   location.replace(`/jobs/${run.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")}`);
 } else if (model) {
   location.replace(`/models?q=${encodeURIComponent(model)}`);
+} else if (/^[0-9]+$/.test(experiment ?? "")) {
+  location.replace(`/mlflow/experiments/${experiment}`);
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, re_path
 
+from steelyard_contracts.errors import SteelyardError
+from steelyard_platform.accounts.authentication import page_actor
 from steelyard_platform.mlflow import (
     artifact_views,
     experiment_views,
@@ -15,6 +17,7 @@ from steelyard_platform.mlflow import (
     version_views,
     webhook_views,
 )
+from steelyard_platform.mlflow.experiments import find_experiment
 from steelyard_platform.mlflow.http import View, unknown
 
 # The client that this face was written against and is tested with.
@@ -105,8 +108,18 @@ def printed(request: HttpRequest) -> HttpResponse:
     return render(request, "mlflow.html")
 
 
+def experiment(request: HttpRequest, key: str) -> HttpResponse:
+    """To the runs of its repository; to the list of models for whoever may not see it, or where there is none yet."""
+    try:
+        project = find_experiment(page_actor(request), key).project
+    except SteelyardError:
+        project = None
+    return redirect(f"{project.page}/runs" if project is not None else "/models")
+
+
 urlpatterns = [
     path("", printed),
+    path("experiments/<str:key>", experiment),
     path("version", version),
     path("health", health),
     # What MLflow's pages and some clients ask, beside the API.

@@ -338,3 +338,12 @@ def test_a_deleted_project_takes_its_runs_along(ada, run):
 def test_the_client_asks_whether_somebody_is_there(client):
     assert client.get("/mlflow/health").content == b"OK"
     assert client.get("/mlflow/version").content.decode().startswith("3.")
+
+
+def test_an_address_that_a_client_prints_of_an_experiment_leads_to_its_runs(client, ada, eve):
+    key = ada.experiment("lab/digits")
+    client.force_login(User.objects.get(username="ada"))
+    assert client.get(f"/mlflow/experiments/{key}").headers["Location"] == "/lab/digits/runs"
+    client.force_login(User.objects.get(username="eve"))
+    for hidden in (key, "999", "x"):
+        assert client.get(f"/mlflow/experiments/{hidden}").headers["Location"] == "/models"
