@@ -84,6 +84,8 @@ def predict(client: Client, ref: str, pictures: tuple[str, ...], *, top: int, th
             click.echo(f"  {scored.score:.4f} {scored.label}")
         for found in one.boxes:
             click.echo(f"  {found.score:.4f} {found.label} at {', '.join(f'{side:.0f}' for side in found.box)}")
+        if not (one.labels or one.shares or one.boxes):
+            click.echo(f"  nothing as sure as {threshold:g}")
     click.echo(f"by {answer.version}, {answer.file}, in {answer.runtime}")
 
 

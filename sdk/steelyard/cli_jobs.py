@@ -112,7 +112,7 @@ def show_logs(client: Client, job: UUID) -> None:
 @click.argument("job", type=click.UUID)
 @with_client
 def cancel_job(client: Client, job: UUID) -> None:
-    """End a job now, and keep nothing of it."""
+    """End a job now, without a version; its checkpoint is kept for a while, and `resume` goes on from it."""
     view = client.cancel(job)
     click.echo("The job is cancelled." if view.state.is_final else "It ends at its next sign of life.")
 

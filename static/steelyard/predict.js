@@ -101,11 +101,16 @@
     form.querySelector("button").disabled = busy;
   }
 
+  form.noValidate = true; // the field itself is not seen, and so would its complaint not be
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (isBusy) return; // the enter key presses no button
-    setBusy(true);
     const files = [...input.files];
+    if (!files.length) {
+      said.textContent = "Choose a picture first.";
+      return;
+    }
+    setBusy(true);
     said.textContent = "Sending…";
     answers.replaceChildren();
     try {

@@ -68,7 +68,8 @@ def do_claim(session: JobSession, *, threads: int, may_start_again: bool = False
     except Exception as error:  # the border: whatever a recipe raises ends the job with a sentence
         if may_start_again and not isinstance(error, SteelyardError):
             raise
-        session.log(traceback.format_exc())
+        if not isinstance(error, SteelyardError):  # what has no sentence of its own
+            session.log(traceback.format_exc())
         session.fail(_sentence(error), retryable=_may_pass(error))
 
 

@@ -10,6 +10,7 @@ from ninja import NinjaAPI
 from ninja.errors import ValidationError
 
 from steelyard_contracts.errors import InvalidInputError, SteelyardError, body_of, unforeseen
+from steelyard_contracts.wire import listed_in_words
 from steelyard_platform.api import (
     accounts,
     compute,
@@ -76,8 +77,13 @@ def _refuse(request: HttpRequest, error: SteelyardError) -> HttpResponse:
 def _refuse_malformed(request: HttpRequest, error: ValidationError) -> HttpResponse:
     """Ninja's list of faults as one sentence, with the list in the details."""
     faults = [{"where": ".".join(map(str, fault["loc"])), "what": fault["msg"]} for fault in error.errors]
-    sentence = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
+    sentence = listed_in_words((_within_request(fault["loc"]), fault["msg"]) for fault in error.errors)
     return _refuse(request, InvalidInputError(f"The request is malformed: {sentence}.", faults=faults))
+
+
+def _within_request(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Without where Ninja took it from: `body` and the name of the view's argument, or `query`."""
+    return place[2:] if place[:1] == ("body",) else place[1:]
 
 
 def _refuse_broken(request: HttpRequest, error: Exception) -> HttpResponse:

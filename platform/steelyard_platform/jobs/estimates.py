@@ -74,7 +74,7 @@ def _attempt_of(job: Job) -> tuple[datetime, float] | None:
 
 
 def _earlier(spec: TrainSpec, actor: Actor, needs: Resources) -> list[Paced]:
-    """The newest runs like it that came through at the first attempt; with none, those of the task and picture size."""
+    """The newest runs of its network and picture size that came through at the first attempt."""
     queue = queue_of(needs, kind=spec.kind)
     rows = Job.objects.filter(
         kind=spec.kind, state=JobState.SUCCEEDED, team_id__in=list(actor.roles), queue=queue, attempt=1
@@ -84,9 +84,7 @@ def _earlier(spec: TrainSpec, actor: Actor, needs: Resources) -> list[Paced]:
     ]
     done = [(_traits(row.spec), _pace(row)) for row in newest]
     mine = _traits(spec.model_dump(mode="json"))
-    alike = [pace for traits, pace in done if pace and traits == mine]
-    similar = [pace for traits, pace in done if pace and traits[:2] == mine[:2]]
-    return (alike or similar)[:_COUNTED]
+    return [pace for traits, pace in done if pace and traits == mine][:_COUNTED]
 
 
 _READ = ("spec", "estimate", "result", "resources", "started_at", "finished_at")

@@ -25,6 +25,8 @@ from steelyard_platform.jobs.leases import HELD
 from steelyard_platform.jobs.models import Job, Worker
 
 WAITS = "waits for"
+# What a job says that is queued again, while its pause lasts.
+AGAIN = "again after"
 # An unregistered worker says nothing of itself: it gets what any machine can do.
 _PLAIN = Capabilities(memory_gb=100_000)
 _LOOKED_AT = 2000
@@ -152,7 +154,8 @@ def words_for(job: Job) -> str:
 
 def refresh_waiting_words() -> int:
     """Says of each waiting job again what it waits for. Returns how many sentences changed."""
-    waiting = list(waiting_jobs().filter(message__startswith=WAITS).order_by("created_at")[:_LOOKED_AT])
+    unclaimed = Q(message__startswith=WAITS) | Q(message__startswith=AGAIN)
+    waiting = list(waiting_jobs().filter(unclaimed).order_by("created_at")[:_LOOKED_AT])
     by_team: dict[int, list[Known]] = {}
     changed = []
     for job in waiting:
@@ -162,7 +165,7 @@ def refresh_waiting_words() -> int:
         if words != job.message:
             changed.append((job.pk, words))
     for pk, words in changed:
-        Job.objects.filter(pk=pk, state=JobState.QUEUED, message__startswith=WAITS).update(message=words)
+        Job.objects.filter(unclaimed, pk=pk, state=JobState.QUEUED).update(message=words)
     return len(changed)
 
 

@@ -12,6 +12,7 @@ from steelyard_contracts.jobs import JobState
 from steelyard_platform.jobs import doorbell
 from steelyard_platform.jobs.models import Attempt, Job
 from steelyard_platform.jobs.outcomes import Limits, Outcome, of_companion
+from steelyard_platform.jobs.placement import AGAIN
 from steelyard_platform.jobs.search_bell import ring_search_after_commit
 from steelyard_platform.repos.commits import versions_of_job
 
@@ -26,7 +27,7 @@ def settle(job: Job, outcome: Outcome, *, why: str, result: dict[str, Any] | Non
     attempts.update(ended_at=now, ending=outcome.ending, why=why)
     job.state, job.failures = outcome.state, outcome.failures
     if outcome.state is JobState.QUEUED:
-        job.message = f"again after: {why}"[:_MESSAGE_LENGTH]
+        job.message = f"{AGAIN}: {why}"[:_MESSAGE_LENGTH]
         job.rung_at = None
         job.not_before = now + outcome.pause if outcome.pause else None
     else:

@@ -36,7 +36,7 @@ from steelyard_platform.repos.queries import find_existing_version, find_reposit
 from steelyard_platform.repos.revisions import Snapshot
 from steelyard_platform.repos.services import create_repository
 from steelyard_platform.repos.tree import entry_at
-from steelyard_platform.weights.architecture import onnx_version_of, task_of
+from steelyard_platform.weights.architecture import is_adapter, onnx_version_of, task_of
 from steelyard_platform.weights.quarantine import check_download
 
 
@@ -100,6 +100,7 @@ def _pin_train(spec: TrainSpec, actor: Actor) -> Pinned:
 
 def _pin_evaluate(spec: EvaluateSpec, actor: Actor) -> Pinned:
     dataset, model = _dataset(spec.dataset, actor), _model(spec.model, actor)
+    _check_is_network(model)
     summary = existing_summary(dataset)
     task = task_of(model) or next(iter(summary.tasks), Task.CLASSIFICATION)
     check_for_task(summary, dataset.repository.full_name, task, needs=[spec.split])
@@ -110,10 +111,22 @@ def _pin_evaluate(spec: EvaluateSpec, actor: Actor) -> Pinned:
 
 def _pin_optimise(spec: OptimiseSpec, actor: Actor) -> Pinned:
     dataset, model = _dataset(spec.dataset, actor), _model(spec.model, actor)
+    _check_is_network(model)
+    if (task := task_of(model)) not in {None, Task.CLASSIFICATION}:
+        raise InvalidInputError(f"{_pinned_text(model)} is for {task}; variants are made of classifiers alone so far.")
     check_for_task(existing_summary(dataset), dataset.repository.full_name)
     home = find_repository(actor, RepositoryKind.MODEL, model.repository.full_name, Action.RUN_JOBS)
     pinned = spec.model_copy(update={"dataset": _pinned_text(dataset), "model": _pinned_text(model)})
     return Pinned(pinned, home, frozenset({*_reading([dataset.repository, home]), (home.pk, Action.WRITE)}))
+
+
+def _check_is_network(model: Version) -> None:
+    """Raises: InvalidInputError for an adapter, which is run with its base, by PEFT."""
+    if is_adapter(model):
+        raise InvalidInputError(
+            f"{_pinned_text(model)} is an adapter and no network by itself. Train without keep_adapter: merged into "
+            "its base, it is measured, optimised and asked as any version."
+        )
 
 
 def _pin_inspect(spec: InspectSpec, actor: Actor) -> Pinned:
@@ -146,6 +159,7 @@ def _pin_predict(spec: PredictSpec, actor: Actor) -> Pinned:
     """Whoever may read the files may ask what they say."""
     model = _model(spec.model, actor)
     check_download(Snapshot(model.repository, model), actor)
+    _check_is_network(model)
     if task_of(model) is None:
         raise InvalidInputError(
             f"{_pinned_text(model)} has no config.json that names a classifier, a detector or a segmentation; "

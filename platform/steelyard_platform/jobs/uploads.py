@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from steelyard_contracts.errors import InvalidInputError, TooLargeError
 from steelyard_contracts.prediction import LARGEST_REQUEST, PredictionRequest, PredictionState, PredictionView
+from steelyard_contracts.wire import faults_in_words
 from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.jobs import predictions
 from steelyard_platform.repos.models import Version
@@ -45,9 +46,7 @@ def _read(request: HttpRequest) -> tuple[list[bytes], int, float]:
         options = PredictionRequest.model_validate_json(request.read(_LARGEST_BODY))
         pictures = [base64.b64decode(text, validate=True) for text in options.pictures]
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise InvalidInputError(f"The request is malformed: {where}: {fault['msg']}.") from error
+        raise InvalidInputError(f"The request is malformed: {faults_in_words(error)}.") from error
     except binascii.Error as error:
         raise InvalidInputError("A picture is no base64.") from error
     return pictures, options.top, options.threshold

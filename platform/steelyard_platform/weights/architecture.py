@@ -11,14 +11,21 @@ from steelyard_platform.repos.blobs import blob_bytes
 from steelyard_platform.repos.models import Branch, Version
 from steelyard_platform.repos.tree import entries_at
 
-_CONFIG = "config.json"
+_CONFIG, _ADAPTER = "config.json", "adapter_config.json"
 _LARGEST = 4 * 1024 * 1024
 _VARIANTS = 20
 _ENDINGS = ("onnx-fp32", "onnx-fp16", "onnx-int8")
 
 
+def is_adapter(version: Version) -> bool:
+    """Whether it is what PEFT keeps beside a base, and no network by itself."""
+    return entries_at(version).filter(path=_ADAPTER).exists()
+
+
 def task_of(version: Version) -> Task | None:
-    """None where the file is missing or says nothing that is known here."""
+    """None where the file is missing or says nothing that is known here, and for an adapter."""
+    if is_adapter(version):
+        return None
     entry = entries_at(version).filter(path=_CONFIG).select_related("blob").first()
     if entry is None or entry.blob is None or entry.blob.size > _LARGEST:
         return None

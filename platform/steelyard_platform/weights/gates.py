@@ -257,7 +257,10 @@ def _judge_threshold(text: str, rule: ThresholdRule, facts: GateFacts) -> Verdic
     value = found.metrics[rule.metric]
     if rule.end is not None:
         if (ends := found.intervals.get(rule.metric)) is None:
-            sentence = f"{rule.metric}{rule.place} was measured without an interval; evaluate this version again"
+            sentence = (
+                f"{rule.metric}{rule.place} was measured without an interval, which evaluations give to some figures "
+                "alone; evaluate this version again, or ask for the figure itself"
+            )
             return Verdict(text, passed=False, measured=None, sentence=sentence)
         value = ends[0] if rule.end is End.LOWER else ends[1]
     sentence = f"{rule.figure}{rule.place} is {value:.4g}; {rule.asked} is asked"

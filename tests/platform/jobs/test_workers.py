@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
-import time_machine
-from django.utils import timezone
 
 from steelyard_contracts.errors import AuthenticationError, ConflictError, ForbiddenError, LeaseLostError, NotFoundError
 from steelyard_contracts.jobs import Finish, Heartbeat, InspectSpec, JobState
@@ -30,7 +26,7 @@ from steelyard_platform.accounts.tokens import actor_for_secret, actor_for_user
 from steelyard_platform.jobs import placement, services, waiting, worker_tokens, workers
 from steelyard_platform.jobs.models import Job, Worker
 from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
-from tests.support.jobs import worker_of
+from tests.support.jobs import after_the_lease, claim_at, later, worker_of
 
 pytestmark = pytest.mark.django_db
 GPUS = Capabilities(cores=16, memory_gb=128, gpus=[Gpu(name="NVIDIA A100-SXM4-80GB", memory_gb=80)])
@@ -50,10 +46,6 @@ def next_of(actor, place, **fields):
 
 def claim(job, actor, place):
     return services.claim_job(job_id=job.pk, worker=place.name, worker_id=place.id, actor=actor)
-
-
-def later(seconds):
-    return time_machine.travel(timezone.now() + timedelta(seconds=seconds), tick=True)
 
 
 def test_a_worker_gets_the_oldest_job_that_fits_and_no_other(owner, team):
@@ -266,3 +258,16 @@ def test_a_worker_at_work_is_not_forgotten_and_each_write_leaves_a_row(owner, te
         workers.beat(worker_id=place.id, actor=actor, sign=Beat())
     said = list(AuditRow.objects.filter(target=f"{team}/bench").order_by("pk").values_list("action", flat=True))
     assert said == ["register worker", "stop worker", "forget worker"]
+
+
+def test_a_job_that_is_queued_again_says_what_it_waits_for_once_its_pause_is_over(job, team):
+    worker = worker_of(team)
+    claim_at(job, worker)
+    with after_the_lease():
+        services.requeue_lost_jobs()
+        job.refresh_from_db()
+        assert job.message == "again after: bench went silent"
+    with later(3600):
+        placement.refresh_waiting_words()
+        job.refresh_from_db()
+        assert job.message == "waits for a worker; those known are away or draining: bench"

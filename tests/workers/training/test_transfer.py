@@ -8,6 +8,7 @@ import shutil
 import pytest
 import safetensors.torch
 import torch
+import transformers
 
 from steelyard_contracts.errors import DatasetUnusableError, InvalidInputError
 from steelyard_contracts.training import Architecture, TrainSpec
@@ -17,6 +18,7 @@ from steelyard_workers.processors import Normalisation
 from steelyard_workers.recipes import classification
 from steelyard_workers.recipes.versions import save, train_network
 from steelyard_workers.training.divergence import DivergedError
+from steelyard_workers.training.start import start
 from steelyard_workers.training.transfer import read_weights, transfer
 from tests.support.networks import save_network
 
@@ -138,7 +140,12 @@ def test_adapters_learn_and_the_base_does_not(base, folders, session_in, fate):
     folder = session.scratch / "adapter"
     spec = TrainSpec.model_validate({**GIVEN, "base": "lab/base@v1", "adapter": adapter})
     save(network, folder, spec, Normalisation.ours(1))
-    assert {"adapter_config.json", "adapter_model.safetensors"} <= {path.name for path in folder.iterdir()}
+    kept = {path.name for path in folder.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "config.json"} <= kept
+    assert list(transformers.AutoConfig.from_pretrained(folder).id2label.values()) == ["across", "down", "plain"]
+    alone = TrainSpec.model_validate({**GIVEN, "base": "lab/adapter@v1"})
+    with pytest.raises(InvalidInputError, match="is an adapter and no network by itself; start from lab/base@v1"):
+        start(alone, channels=3, labels=["a", "b"], base=folder)
     config = json.loads((folder / "adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["revision"]) == ("lab/base", "v1")
     fresh = networks.build(SMALL, channels=1, labels=["across", "down", "plain"])

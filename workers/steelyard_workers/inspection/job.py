@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+from steelyard_contracts.errors import NotFoundError
 from steelyard_contracts.jobs import InspectSpec
 from steelyard_contracts.refs import RepositoryKind
 from steelyard_contracts.weights import MOST_FINDINGS, FileToInspect
@@ -19,7 +20,11 @@ _AT_ONCE = 2_000_000_000
 
 def inspect(session: JobSession, spec: InspectSpec) -> dict[str, Any]:
     """Reports on every file as soon as it was read, so that another attempt goes on with the next."""
-    files = session.files_to_inspect()
+    try:
+        files = session.files_to_inspect()
+    except NotFoundError as error:
+        session.log(f"{error} It was deleted meanwhile; there is nothing to look into.")
+        return {"files": 0, "findings": 0}
     total = sum(file.size for file in files) or 1
     done = findings = 0
     for batch in _batches(files):

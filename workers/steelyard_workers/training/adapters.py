@@ -6,6 +6,7 @@ stands on its base, as PEFT saves and loads them.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,25 @@ def adapt(network: Any, lora: LoRA, *, base: str) -> Any:
     return made
 
 
+def base_of_adapter(folder: Path) -> str:
+    """What an adapter says that it stands on, as `team/name@v1`."""
+    try:
+        said = json.loads((folder / ADAPTER_CONFIG).read_text())
+        name, revision = said["base_model_name_or_path"], said.get("revision")
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its base"
+    return f"{name}@{revision}" if revision else str(name)
+
+
 def merge(network: Any) -> Any:
     """The network itself, with the adapters added to its weights."""
     return network.merge_and_unload()
 
 
 def save_adapter(network: Any, folder: Path) -> None:
-    """`adapter_config.json` and `adapter_model.safetensors`, as PEFT loads them."""
+    """`adapter_config.json` and `adapter_model.safetensors`, as PEFT loads them; `config.json` with its classes."""
     network.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    network.get_base_model().config.save_pretrained(folder)
 
 
 def _targets(network: nn.Module, lora: LoRA, layout: Layout) -> list[str]:

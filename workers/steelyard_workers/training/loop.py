@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from steelyard_contracts.training import TrainSpec
+from steelyard_contracts.training import AUTO, TrainSpec
 from steelyard_workers.checkpoints import read_state, save_state
 from steelyard_workers.group import ranks
 from steelyard_workers.images import split
@@ -339,8 +339,11 @@ class Run:
         log(f"{total} parameters, {learning(self.network)} of them learn; {self.machine.sentence()}")
         log(f"optimizers: {self.optimizers.sentence()}")
         batches = f" in {spec.accumulate} batches" if spec.accumulate > 1 else ""
+        if spec.batch_size == AUTO:
+            log(f"batch_size auto: {self.batch_size}, of {len(self.recipe)} pictures; for 20 steps an epoch at least")
+        pictures = min(self.batch_size * spec.accumulate, len(self.recipe))
         log(
-            f"{self.batch_size * spec.accumulate} pictures{batches} a step, {self.steps_per_epoch} steps an epoch, "
+            f"{pictures} pictures{batches} a step, {self.steps_per_epoch} steps an epoch, "
             f"{spec.schedule} schedule, {self.schedule.rising} steps to warm up"
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.training import Architecture, TrainSpec
 from steelyard_workers import networks
-from steelyard_workers.training.adapters import adapt
+from steelyard_workers.training.adapters import ADAPTER_CONFIG, adapt, base_of_adapter
 from steelyard_workers.training.transfer import TransferReport, read_weights, transfer
 
 
@@ -38,6 +38,11 @@ def start(spec: TrainSpec, *, channels: int, labels: list[str], base: Path | Non
 
     Raises: InvalidInputError when the base is of another architecture, or for other pictures.
     """
+    if base is not None and (base / ADAPTER_CONFIG).exists():
+        raise InvalidInputError(
+            f"{spec.base} is an adapter and no network by itself; start from {base_of_adapter(base)} instead, or from "
+            "a version that was trained without keep_adapter, which has it merged."
+        )
     config = _config(spec, channels=channels, labels=labels, base=base)
     network = networks.from_config(config, spec.task)
     if base is None:
