@@ -91,7 +91,8 @@ def import_(
         return
     done = bring(client, opened, plan, say=click.echo)
     new = f"{count_in_words(done.versions, 'new version')}, {count_in_words(done.runs, 'new run')}"
-    click.echo(f"{new}, {count_in_words(done.records, 'new record')}; {done.known} versions were there.")
+    known = count_in_words(done.known, "version")
+    click.echo(f"{new}, {count_in_words(done.records, 'new record')}; {known} there before.")
     _say_faults(done.faults, "did not come")
 
 

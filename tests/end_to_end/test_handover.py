@@ -276,7 +276,7 @@ def test_a_hub_and_a_folder_come_in_with_their_dates_and_only_once(installation,
     assert first.returncode == 3, first.stderr  # its other branches did not come, and that is said
     assert "other branches than main do not come" in first.stderr
     second = installation.run(*command, check=False).stdout
-    assert second.endswith("0 new versions, 0 new runs, 0 new records; 3 versions were there.\n")
+    assert second.endswith("0 new versions, 0 new runs, 0 new records; 3 versions there before.\n")
     there = {one["title"]: one["created_at"] for one in filled.transport.items("/api/v1/models/lab/hand/versions")}
     here = {
         one["title"]: one["created_at"] for one in filled.transport.items("/api/v1/models/lab/hand-from-hub/versions")

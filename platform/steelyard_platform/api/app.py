@@ -7,9 +7,9 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
-from ninja.errors import ValidationError
+from ninja.errors import HttpError, ValidationError
 
-from steelyard_contracts.errors import InvalidInputError, SteelyardError, body_of, unforeseen
+from steelyard_contracts.errors import InvalidInputError, NotFoundError, SteelyardError, body_of, unforeseen
 from steelyard_contracts.wire import listed_in_words
 from steelyard_platform.api import (
     accounts,
@@ -77,6 +77,8 @@ def _refuse(request: HttpRequest, error: SteelyardError) -> HttpResponse:
 def _refuse_malformed(request: HttpRequest, error: ValidationError) -> HttpResponse:
     """Ninja's list of faults as one sentence, with the list in the details."""
     faults = [{"where": ".".join(map(str, fault["loc"])), "what": fault["msg"]} for fault in error.errors]
+    if any(fault["loc"][:1] == ("path",) for fault in error.errors):
+        return _refuse(request, NotFoundError(f"There is no {request.method} {request.path}.", faults=faults))
     sentence = listed_in_words((_within_request(fault["loc"]), fault["msg"]) for fault in error.errors)
     return _refuse(request, InvalidInputError(f"The request is malformed: {sentence}.", faults=faults))
 
@@ -92,10 +94,16 @@ def _refuse_broken(request: HttpRequest, error: Exception) -> HttpResponse:
     return _refuse(request, unforeseen(error))
 
 
+def _refuse_unread(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """What Ninja itself refuses: a body that is no JSON."""
+    return _refuse(request, InvalidInputError(f"The request is malformed: {error}.", status=error.status_code))
+
+
 def _add_handlers(to: NinjaAPI) -> None:
     handlers: dict[type[Exception], Any] = {
         SteelyardError: _refuse,
         ValidationError: _refuse_malformed,
+        HttpError: _refuse_unread,
         Exception: _refuse_broken,
     }
     for error, handler in handlers.items():

@@ -15,6 +15,7 @@ from steelyard_contracts.jobs import JobState
 from steelyard_platform.accounts.models import Team
 from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.jobs.models import Job
+from steelyard_platform.jobs.queries import asked_for
 from steelyard_platform.jobs.run_facts import WITH_RUN
 from steelyard_platform.jobs.series_tables import MetricSeries
 from steelyard_platform.repos.paging import page_of
@@ -33,7 +34,10 @@ _SERIES = {name: (f"validation/{name}", *_OTHERS[name]) for name in HEADLINES}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Conditions on jobs; empty ones hold for all. `text` is looked for in what was asked for, and by whom."""
+    """Conditions on jobs; empty ones hold for all. `text` is looked for in what was asked for, and by whom.
+
+    With `asked_for`, and no kind, those alone that people asked for.
+    """
 
     team: str = ""
     kind: str = ""
@@ -41,6 +45,7 @@ class Wanted:
     text: str = ""
     cloned_from: UUID | None = None
     repository: UUID | None = None
+    asked_for: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,8 @@ def find_jobs(actor: Actor, wanted: Wanted, *, cursor: str | None, limit: int) -
     if "\x00" in f"{wanted.team}{wanted.kind}{wanted.text}":
         return [], None  # no row can hold it, and PostgreSQL takes no such question
     teams = [one for one in Team.objects.filter(pk__in=list(actor.roles)) if may(actor, Action.READ, one.resource)]
-    rows = Job.objects.filter(team__in=teams).select_related(*WITH_RUN)
+    rows = asked_for() if wanted.asked_for and not wanted.kind else Job.objects.all()
+    rows = rows.filter(team__in=teams).select_related(*WITH_RUN)
     if wanted.team:
         rows = rows.filter(team__name__iexact=wanted.team)
     if wanted.kind:

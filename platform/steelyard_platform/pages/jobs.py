@@ -27,9 +27,8 @@ def listing(request: HttpRequest) -> HttpResponseBase:
     """Newest first; what is asked for stays in the address."""
     signed_in(request)
     actor, asked = page_actor(request), request.GET
-    wanted = Wanted(
-        team=asked.get("team", ""), kind=asked.get("kind", ""), state=asked.get("state", ""), text=asked.get("text", "")
-    )
+    team, kind, state, text = (asked.get(name, "") for name in ("team", "kind", "state", "text"))
+    wanted = Wanted(team=team, kind=kind, state=state, text=text, asked_for=True)
     fault, found, following = "", list[Job](), None
     try:
         found, following = find_jobs(actor, wanted, cursor=asked.get("cursor"), limit=_PAGE)
