@@ -44,7 +44,17 @@ def test_every_error_has_one_shape(call, team):
 def test_a_malformed_request_says_what_was_wrong(call):
     answer = call("POST", "/jobs", {"spec": {"kind": "train", "dataset": "a/b", "output": "a/c", "epochs": 0}})
     assert answer.status_code == 400
-    assert "epochs: Input should be greater than or equal to 1" in answer.json()["error"]["message"]
+    assert answer.json()["error"]["message"] == (
+        "The request is malformed: spec.train.epochs: Input should be greater than or equal to 1."
+    )
+
+
+def test_an_address_that_there_is_not_and_a_body_that_is_no_json_are_refused_as_all_else(call, client, owner):
+    answer = call("GET", "/nope")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (404, "There is no GET /api/v1/nope.")
+    headers = {"Authorization": f"Bearer {token_for(owner)}"}
+    answer = client.post("/api/v1/jobs", b"{", content_type="application/json", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_input")
 
 
 def test_lists_come_in_pages_that_miss_and_double_nothing(call, team, owner):

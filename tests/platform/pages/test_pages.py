@@ -116,6 +116,16 @@ def test_jobs_of_every_kind_are_listed(client, repository, owner, address):
     assert "evaluate" in text
 
 
+def test_what_the_platform_asks_for_itself_is_listed_where_its_kind_is_asked_for(client, repository, owner):
+    from steelyard_platform.jobs.models import Job
+
+    spec = {"kind": "inspect", "model": "lab/reader@v7"}
+    Job.objects.create(team=repository.team, kind="inspect", spec=spec, repository=repository.pk)
+    client.force_login(owner)
+    assert "lab/reader@v7" not in client.get("/jobs").content.decode()
+    assert "lab/reader@v7" in client.get("/jobs?kind=inspect").content.decode()
+
+
 def test_a_refused_promotion_is_explained(client, repository, owner):
     from steelyard_platform.accounts.tokens import actor_for_user
     from steelyard_platform.weights.services import add_gate

@@ -162,6 +162,15 @@ def wandb_run(tmp_path):
     return tmp_path / "shelf"
 
 
+def test_a_folder_with_both_artifacts_and_runs_of_wandb_comes_whole(tmp_path):
+    folder = wandb_run(tmp_path)
+    write(folder / "artifacts" / "net:v0" / "w.bin", "first")
+    found = {
+        one.ref.name: (len(one.versions), len(one.runs)) for one in open_source(str(folder), Options()).repositories()
+    }
+    assert found == {"net": (1, 0), "shelf": (0, 1)}
+
+
 def test_a_run_of_wandb_comes_as_far_as_its_files_can_be_read_and_the_rest_is_said(tmp_path):
     (found,) = open_source(str(wandb_run(tmp_path) / "wandb"), Options()).repositories()
     (run,) = found.runs
