@@ -37,7 +37,7 @@ from steelyard_contracts.errors import InvalidNameError
 from steelyard_contracts.names import check_reference_name
 from steelyard_contracts.promotions import RELEASE
 from steelyard_contracts.training import TrainSpec
-from steelyard_contracts.wire import WireModel
+from steelyard_contracts.wire import WireModel, faults_in_words
 from steelyard_contracts.workers import Resources
 
 MOST_TRIALS = 2_000
@@ -284,8 +284,7 @@ def _check_value(train: TrainSpec, name: str, value: JsonValue) -> None:
     try:
         _with(train, {name: value})
     except ValidationError as error:
-        what = "; ".join(fault["msg"] for fault in error.errors())
-        raise ValueError(f"a training cannot have {name} = {value!r}: {what}") from error
+        raise ValueError(f"a training cannot have {name} = {value!r}: {faults_in_words(error)}") from error
     except (AttributeError, TypeError) as error:  # "epochs.more": there is nothing inside
         raise ValueError(f"a training has no field {name!r}") from error
 

@@ -49,7 +49,8 @@
 
   function drawCharts(only = null) {
     const found = groups();
-    byId("no-metrics").hidden = found.length > 0;
+    const empty = byId("no-metrics"); // most kinds of jobs have none at all
+    empty.hidden = found.length > 0 || "none" in empty.dataset;
     byId("machine").hidden = !found.some(([key]) => key.startsWith("system/"));
     // All cards first: each takes its share of the row before a chart is drawn in it.
     for (const [key] of found) if (!charts.has(key)) charts.set(key, makeChart(key));

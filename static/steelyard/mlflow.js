@@ -9,7 +9,7 @@ const experiment = after("experiments");
 
 if (/^[0-9a-f]{32}$/.test(run ?? "")) {
   location.replace(`/jobs/${run.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")}`);
-} else if (model) {
+} else if (model && !/^m-[0-9a-f]{32}$/.test(model)) {
   location.replace(`/models?q=${encodeURIComponent(model)}`);
 } else if (/^[0-9]+$/.test(experiment ?? "")) {
   location.replace(`/mlflow/experiments/${experiment}`);

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
@@ -78,9 +79,15 @@ def _refuse_malformed(request: HttpRequest, error: ValidationError) -> HttpRespo
     """Ninja's list of faults as one sentence, with the list in the details."""
     faults = [{"where": ".".join(map(str, fault["loc"])), "what": fault["msg"]} for fault in error.errors]
     if any(fault["loc"][:1] == ("path",) for fault in error.errors):
-        return _refuse(request, NotFoundError(f"There is no {request.method} {request.path}.", faults=faults))
+        return unknown(request)
     sentence = listed_in_words((_within_request(fault["loc"]), fault["msg"]) for fault in error.errors)
     return _refuse(request, InvalidInputError(f"The request is malformed: {sentence}.", faults=faults))
+
+
+@csrf_exempt
+def unknown(request: HttpRequest) -> HttpResponse:
+    """An address that no part of the API has."""
+    return _refuse(request, NotFoundError(f"There is no {request.method} {request.path}."))
 
 
 def _within_request(place: tuple[int | str, ...]) -> tuple[int | str, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
 from steelyard_platform.repos.addresses import ENCODED_SLASH
 
 NextHandler = Callable[[HttpRequest], HttpResponseBase]
+_REFUSED_METHOD = 405
 
 
 class EncodedSlashMiddleware:
@@ -45,4 +46,20 @@ class ContentSecurityPolicyMiddleware:
         response = self.get_response(request)
         if isinstance(response, HttpResponse) and response.get("Content-Type", "").startswith("text/html"):
             response.headers.setdefault("Content-Security-Policy", self.POLICY)
+        return response
+
+
+class RefusedMethodMiddleware:
+    """An address of the API that knows other methods than the one that was asked says so as it says all else."""
+
+    def __init__(self, get_response: NextHandler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if response.status_code == _REFUSED_METHOD and request.path.startswith(("/api/v1/", "/api/device/v1/")):
+            allowed = response.headers.get("Allow", "")
+            said = f"{request.path} answers {allowed or 'other methods'}, not {request.method}."
+            body = {"error": {"code": "method_not_allowed", "message": said, "details": {}}}
+            return JsonResponse(body, status=_REFUSED_METHOD, headers={"Allow": allowed})
         return response

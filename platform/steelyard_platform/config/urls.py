@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
-from django.urls import include, path
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
-from steelyard_platform.api.app import api, device_api
+from steelyard_platform.api.app import api, device_api, unknown
 from steelyard_platform.api.signatures import signing_keys
 from steelyard_platform.storage.views import signed_object
 
@@ -24,6 +25,8 @@ urlpatterns = [
     path("objects/<path:key>", signed_object),
     path("api/v1/", api.urls),
     path("api/device/v1/", device_api.urls),
+    re_path(r"^api/(?:device/)?v1/", unknown),
+    path("mlflow", RedirectView.as_view(url="/mlflow/")),
     path("mlflow/", include("steelyard_platform.mlflow.urls")),
     path("ultralytics/", include("steelyard_platform.ultralytics.urls")),
     path("", include("steelyard_platform.hub.urls")),

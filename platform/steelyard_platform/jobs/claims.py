@@ -127,13 +127,16 @@ def _take(job_id: UUID, worker: str, key: UUID | None) -> Job:
     job = Job.objects.select_related("team", "token", "leader").get(pk=job_id)
     checkpoint = checkpoint_of(job)
     step = checkpoint.step if checkpoint else None
+    if checkpoint is None and job.progress:
+        job.progress = 0.0
+        job.save(update_fields=["progress"])
     Attempt.objects.create(
         job=job,
         number=job.attempt,
         worker=worker,
         claim_key=key,
         resumed_from=step,
-        progress_before=job.progress if checkpoint else 0,
+        progress_before=job.progress,
         started_at=now,
     )
     if job.attempt > 1:

@@ -25,11 +25,13 @@ from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.datasets.checks import check_for_task
 from steelyard_platform.datasets.services import summary_of
 from steelyard_platform.jobs.models import Attempt, Job
+from steelyard_platform.jobs.run_facts import silent_since
 from steelyard_platform.repos.queries import find_existing_version
 
 _LOOKED_AT = 300  # the newest trainings of the reader's teams
 _COUNTED = 20  # the newest of those that are like it
 _SEEN_ENOUGH = 0.01  # of the work, before its own pace says anything
+_LOADED = 0.05  # where a training's progress stands when it has its data, and begins
 
 
 def estimate_job(*, spec: JobSpec, actor: Actor, resources: Resources | None = None) -> JobEstimate:
@@ -59,6 +61,8 @@ def images_of(spec: TrainSpec, actor: Actor) -> int | None:
 def remaining_seconds(job: Job) -> float | None:
     """Until the end, by the pace of the attempt that is at work; None where nobody can tell."""
     if not JobState(job.state).is_held or job.started_at is None or not _SEEN_ENOUGH <= job.progress < 1:
+        return None
+    if silent_since(job) is not None or (job.kind == "train" and job.progress <= _LOADED):
         return None
     began, before = (job.attempt > 1 and _attempt_of(job)) or (job.started_at, 0.0)
     done = job.progress - before

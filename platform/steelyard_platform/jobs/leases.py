@@ -12,7 +12,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, FloatField, Value, When
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from steelyard_contracts.errors import LeaseLostError
@@ -52,7 +53,9 @@ def renew(job_id: UUID, actor: Actor, **changes: Any) -> None:
 def heartbeat(*, job_id: UUID, actor: Actor, beat: Heartbeat) -> HeartbeatAnswer:
     """Renews the lease and says whether to stop. Raises: LeaseLostError."""
     # A supervisor's bare heartbeat says that it is there, not that the work has begun.
-    said = beat.model_dump(exclude_none=True) or {"state": F("state")}
+    said: dict[str, Any] = beat.model_dump(exclude_none=True) or {"state": F("state")}
+    if beat.progress is not None:  # one that goes on fetches its data again, and is no less far for that
+        said["progress"] = Greatest(F("progress"), beat.progress, output_field=FloatField())
     renew(job_id, actor, **said)
     job = Job.objects.only("cancel_requested_at", "stop_requested_at").get(pk=job_id)
     return HeartbeatAnswer(

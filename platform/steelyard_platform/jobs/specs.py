@@ -86,6 +86,8 @@ def _pin_train(spec: TrainSpec, actor: Actor) -> Pinned:
     dataset = _dataset(spec.dataset, actor)
     check_for_task(existing_summary(dataset), dataset.repository.full_name, spec.task)
     base = _model(spec.base, actor) if spec.base else None
+    if base is not None:
+        _check_is_network(base)
     output = _output(spec.output, actor)
     pinned = spec.model_copy(
         update={
@@ -124,8 +126,8 @@ def _check_is_network(model: Version) -> None:
     """Raises: InvalidInputError for an adapter, which is run with its base, by PEFT."""
     if is_adapter(model):
         raise InvalidInputError(
-            f"{_pinned_text(model)} is an adapter and no network by itself. Train without keep_adapter: merged into "
-            "its base, it is measured, optimised and asked as any version."
+            f"{_pinned_text(model)} is an adapter and no network by itself. Take its base, or train without "
+            "keep_adapter: merged into its base it is measured, optimised, asked and trained further as any version."
         )
 
 

@@ -45,6 +45,10 @@ def note_projects(actor: Actor) -> None:
         Experiment.objects.bulk_create(rows, ignore_conflicts=True)
 
 
+def _has_runs(project: Repository) -> bool:
+    return TrackedRun.objects.filter(project=project).exists()
+
+
 def experiment_of(project: Repository) -> Experiment:
     """The project's row, made when it is first asked for."""
     found = Experiment.objects.filter(project=project).first()
@@ -86,7 +90,10 @@ def default_experiment(actor: Actor) -> Experiment:
 def find_by_name(actor: Actor, name: str) -> Experiment:
     """Raises: NotFoundError."""
     if is_full(name):
-        return experiment_of(find_repository(actor, RepositoryKind.MODEL, name))
+        named = find_repository(actor, RepositoryKind.MODEL, name)
+        if not Experiment.objects.filter(project=named).exists() and not _has_runs(named):
+            raise NotFoundError(f"Could not find experiment with name '{name}'.", name=name)
+        return experiment_of(named)
     team = own_team(actor)
     if name == DEFAULT:
         return default_experiment(actor)

@@ -110,8 +110,11 @@ def printed(request: HttpRequest) -> HttpResponse:
 
 def experiment(request: HttpRequest, key: str) -> HttpResponse:
     """To the runs of its repository; to the list of models for whoever may not see it, or where there is none yet."""
+    actor = page_actor(request)
+    if actor.is_anonymous:
+        return redirect(f"/login?next={request.path}")
     try:
-        project = find_experiment(page_actor(request), key).project
+        project = find_experiment(actor, key).project
     except SteelyardError:
         project = None
     return redirect(f"{project.page}/runs" if project is not None else "/models")

@@ -38,7 +38,9 @@ _UNKNOWN = "unknown"
 _IN_RUN = re.compile(r"^(?:runs:/|.*?/)([0-9a-f]{32})/(?:artifacts/)?(.*)$")
 _PROXIED = "mlflow-artifacts:"
 PARENT = "mlflow.parentRunId"
-_OWN_TAGS, _DESCRIPTION = "mlflow.", "mlflow.note.content"
+_OWN_TAGS = "mlflow."
+# Of MLflow's own tags, what somebody reads: the others say again what a run's fields say.
+_TOLD = frozenset({"mlflow.note.content", "mlflow.source.name", "mlflow.source.type"})
 _Found = dict[str, Any] | None
 
 
@@ -135,7 +137,7 @@ class MLflow:
         tags = {one["key"]: str(one.get("value", "")) for one in data.get("tags", [])}
         names = [one["key"] for one in data.get("metrics", [])]
         commit, branch = tags.get("mlflow.source.git.commit", ""), tags.get("mlflow.source.git.branch", "")
-        kept = {key: value for key, value in tags.items() if not key.startswith(_OWN_TAGS) or key == _DESCRIPTION}
+        kept = {key: value for key, value in tags.items() if not key.startswith(_OWN_TAGS) or key in _TOLD}
         return SourceRun(
             name=info.get("run_name") or info["run_id"],
             key=info["run_id"],
@@ -207,7 +209,7 @@ class _Artifact:
         try:
             save(self.server.transport, self.address, target)
         except NotFoundError as error:
-            raise SourceGoneError(f"{self.server.transport.url} has {self.path} no more.") from error
+            raise SourceGoneError(f"{self.server.transport.url} has no {self.path} of it any more.") from error
         return target
 
 

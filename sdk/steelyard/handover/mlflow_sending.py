@@ -51,8 +51,8 @@ class MLflowSender:
 
     def send_logged(self, models: list[LoggedModel], runs: Mapping[str, str], faults: list[str]) -> int:
         """How many are new. `runs`: ids here, by the source's keys; `faults` takes a sentence for what is gone."""
-        experiment = self._server.experiment(self._name)
-        if not models or experiment is None:
+        experiment = self._server.experiment(self._name) if models else None
+        if experiment is None:
             return 0
         number = experiment["experiment_id"]
         there = {_identity(one["info"]) for one in self._server.logged_models(number)}
@@ -69,9 +69,12 @@ class MLflowSender:
                 self._send_files(info["artifact_uri"], model.files())
             except SourceGoneError as error:
                 status = _FAILED
-                faults.append(f"the logged model {model.name} did not come whole: {error}")
+                faults.append(f"files of the logged model {model.name}: {error}")
             end = {"model_id": info["model_id"], "status": status}
             self._server.tell("PATCH", f"logged-models/{info['model_id']}", end)
+            if about["source_run_id"]:
+                made = {"run_id": about["source_run_id"], "models": [{"model_id": info["model_id"], "step": 0}]}
+                self._server.tell("POST", "runs/outputs", made)
             count += 1
         return count
 

@@ -253,7 +253,9 @@ def test_the_time_that_is_left_follows_the_pace(job):
     )
     job.refresh_from_db()
     assert estimates.remaining_seconds(job) == pytest.approx(300, rel=0.05)
-    job.state = JobState.SUCCEEDED
+    job.progress = 0.05  # its data is there, and no step is done
+    assert estimates.remaining_seconds(job) is None
+    job.progress, job.state = 0.25, JobState.SUCCEEDED
     assert estimates.remaining_seconds(job) is None
 
 

@@ -42,7 +42,7 @@ from steelyard_platform.repos.models import Repository
 from steelyard_platform.repos.services import delete_repository, move_alias
 from steelyard_platform.storage.services import object_store
 from tests.support.factories import commit_files, make_repository, make_team, make_user, picture_dataset
-from tests.support.jobs import WORKER, claim, later
+from tests.support.jobs import WORKER, after_the_lease, claim, later, save_checkpoint
 
 pytestmark = pytest.mark.django_db
 
@@ -284,3 +284,24 @@ def test_a_strangers_job_looks_like_none(job):
             services.find_job(job.pk, actor)
     with pytest.raises(NotFoundError):
         services.find_job(uuid4(), WORKER)
+
+
+def test_progress_never_goes_back_but_for_a_job_that_begins_anew(job):
+    def after_saying(actor, share):
+        services.heartbeat(job_id=job.pk, actor=actor, beat=Heartbeat(progress=share))
+        job.refresh_from_db()
+        return job.progress
+
+    _, actor = claim(job)
+    save_checkpoint(job, actor, step=4)
+    assert after_saying(actor, 0.5) == 0.5
+    assert after_saying(actor, 0.01) == 0.5  # it fetches its data again
+    with after_the_lease():
+        services.requeue_lost_jobs()
+        _, actor = claim(job)
+        assert after_saying(actor, 0.01) == 0.5
+        job.checkpoints.all().delete()
+    with later(3600):
+        services.requeue_lost_jobs()
+        _, actor = claim(job)
+        assert after_saying(actor, 0.01) == 0.01

@@ -15,7 +15,7 @@ from steelyard_platform.jobs import series, tracking
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.repos.models import Repository
 from tests.platform.mlflow.conftest import Speaker, pairs
-from tests.support.factories import make_user, token_for
+from tests.support.factories import make_repository, make_user, token_for
 
 pytestmark = pytest.mark.django_db
 
@@ -340,6 +340,13 @@ def test_the_client_asks_whether_somebody_is_there(client):
     assert client.get("/mlflow/version").content.decode().startswith("3.")
 
 
+def test_asking_for_a_repository_by_its_name_makes_no_experiment_of_it(client, ada):
+    make_repository(Team.objects.get(name="lab"), User.objects.get(username="ada"), "pushed")
+    assert ada.refused("GET", "experiments/get-by-name", experiment_name="lab/pushed")[0] == 404
+    assert "lab/pushed" not in str(ada.post("experiments/search", max_results=100))
+    assert ada.experiment("lab/pushed")
+
+
 def test_an_address_that_a_client_prints_of_an_experiment_leads_to_its_runs(client, ada, eve):
     key = ada.experiment("lab/digits")
     client.force_login(User.objects.get(username="ada"))
@@ -347,3 +354,5 @@ def test_an_address_that_a_client_prints_of_an_experiment_leads_to_its_runs(clie
     client.force_login(User.objects.get(username="eve"))
     for hidden in (key, "999", "x"):
         assert client.get(f"/mlflow/experiments/{hidden}").headers["Location"] == "/models"
+    client.logout()
+    assert client.get(f"/mlflow/experiments/{key}").headers["Location"] == f"/login?next=/mlflow/experiments/{key}"
