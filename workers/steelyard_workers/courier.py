@@ -14,13 +14,16 @@ class Courier:
     """`give` returns at once; what went wrong on the way is raised by the next `give` or `wait`."""
 
     def __init__(self) -> None:
-        self._tasks: queue.Queue[Callable[[], None]] = queue.Queue(_MOST_WAITING)
+        self._tasks: queue.Queue[tuple[Callable[[], None], threading.Event]] = queue.Queue(_MOST_WAITING)
         self._fault: BaseException | None = None
         threading.Thread(target=self._run, name="courier", daemon=True).start()
 
-    def give(self, task: Callable[[], None]) -> None:
+    def give(self, task: Callable[[], None]) -> threading.Event:
+        """Returns what is set once it was sent, or went wrong."""
         self._raise()
-        self._tasks.put(task)
+        done = threading.Event()
+        self._tasks.put((task, done))
+        return done
 
     def wait(self) -> None:
         """Until everything is sent."""
@@ -29,13 +32,14 @@ class Courier:
 
     def _run(self) -> None:
         while True:
-            task = self._tasks.get()
+            task, done = self._tasks.get()
             try:
                 task()
             except Exception as error:  # noqa: BLE001 - it is raised where somebody can act on it
                 self._fault = error
             finally:
                 self._tasks.task_done()
+                done.set()
 
     def _raise(self) -> None:
         fault, self._fault = self._fault, None

@@ -81,6 +81,7 @@ class JobSession:
         # For what a run can do without while the store is away, and goes on beside: samples and checkpoints.
         self._optional = Transport(url, claim.token, patience=self._patience)
         self._courier = Courier()
+        self._last_save: threading.Event | None = None
         self._files = Files(self._transport, quiet=True)
         self._cache = folder / "cache"
         self.made = folder / "made"  # what this worker made of versions, kept for jobs to come
@@ -257,8 +258,9 @@ class JobSession:
 
         Raises: JobLeftError once it is saved, when the worker must leave; what went wrong with the one before.
         """
-        self._courier.wait()
-        self._courier.give(lambda: self._send_checkpoint(path, step))
+        if self._last_save is not None:
+            self._last_save.wait()
+        self._last_save = self._courier.give(lambda: self._send_checkpoint(path, step))
         if self.orders.leave:
             self._courier.wait()
             raise JobLeftError
