@@ -19,6 +19,7 @@ from steelyard_contracts.zoo import ZooModel, zoo_model
 
 __all__ = [
     "AUTO",
+    "LOADED_AT",
     "AdapterFate",
     "Architecture",
     "Augmentation",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 AUTO: Literal["auto"] = "auto"
+# The share of its progress at which a training has its data, and makes its first step.
+LOADED_AT = 0.05
 _DEFAULT_SIDE = 32
 _PATTERN = re.compile(r"^[A-Za-z0-9_.*?\[\]!-]+$")
 

@@ -77,9 +77,9 @@ def _refuse(request: HttpRequest, error: SteelyardError) -> HttpResponse:
 
 def _refuse_malformed(request: HttpRequest, error: ValidationError) -> HttpResponse:
     """Ninja's list of faults as one sentence, with the list in the details."""
-    faults = [{"where": ".".join(map(str, fault["loc"])), "what": fault["msg"]} for fault in error.errors]
     if any(fault["loc"][:1] == ("path",) for fault in error.errors):
         return unknown(request)
+    faults = [{"where": ".".join(map(str, fault["loc"])), "what": fault["msg"]} for fault in error.errors]
     sentence = listed_in_words((_within_request(fault["loc"]), fault["msg"]) for fault in error.errors)
     return _refuse(request, InvalidInputError(f"The request is malformed: {sentence}.", faults=faults))
 

@@ -18,7 +18,7 @@ from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.estimates import JobEstimate, Paced, Wanted, estimate
 from steelyard_contracts.jobs import STOPPED_EARLY, JobSpec, JobState
 from steelyard_contracts.refs import RepositoryKind, parse_ref
-from steelyard_contracts.training import TrainSpec
+from steelyard_contracts.training import LOADED_AT, TrainSpec
 from steelyard_contracts.workers import CPU, GPU, Resources, queue_of
 from steelyard_contracts.zoo import zoo_model
 from steelyard_platform.accounts.permissions import Actor
@@ -31,7 +31,6 @@ from steelyard_platform.repos.queries import find_existing_version
 _LOOKED_AT = 300  # the newest trainings of the reader's teams
 _COUNTED = 20  # the newest of those that are like it
 _SEEN_ENOUGH = 0.01  # of the work, before its own pace says anything
-_LOADED = 0.05  # where a training's progress stands when it has its data, and begins
 
 
 def estimate_job(*, spec: JobSpec, actor: Actor, resources: Resources | None = None) -> JobEstimate:
@@ -62,7 +61,7 @@ def remaining_seconds(job: Job) -> float | None:
     """Until the end, by the pace of the attempt that is at work; None where nobody can tell."""
     if not JobState(job.state).is_held or job.started_at is None or not _SEEN_ENOUGH <= job.progress < 1:
         return None
-    if silent_since(job) is not None or (job.kind == "train" and job.progress <= _LOADED):
+    if silent_since(job) is not None or (job.kind == "train" and job.progress <= LOADED_AT):
         return None
     began, before = (job.attempt > 1 and _attempt_of(job)) or (job.started_at, 0.0)
     done = job.progress - before

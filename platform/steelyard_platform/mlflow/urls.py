@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, re_path
@@ -112,7 +114,7 @@ def experiment(request: HttpRequest, key: str) -> HttpResponse:
     """To the runs of its repository; to the list of models for whoever may not see it, or where there is none yet."""
     actor = page_actor(request)
     if actor.is_anonymous:
-        return redirect(f"/login?next={request.path}")
+        return redirect(f"/login?next={quote(request.path)}")
     try:
         project = find_experiment(actor, key).project
     except SteelyardError:

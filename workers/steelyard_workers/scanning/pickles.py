@@ -63,7 +63,7 @@ def _begins_torch(program: Program) -> bool:
 
 def _are_numbers(program: Program) -> bool:
     """Of a file that only may be a pickle: a few bytes of a tensor that read as instructions, and import nothing."""
-    return not program.is_announced and not any(map(_could_be, program.imports))
+    return not program.is_announced and not program.imports
 
 
 def _judge(program: Program, where: str, report: Report, *, is_pickle: bool) -> None:

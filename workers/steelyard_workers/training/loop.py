@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from steelyard_contracts.training import AUTO, TrainSpec
+from steelyard_contracts.training import AUTO, LOADED_AT, TrainSpec
 from steelyard_workers.checkpoints import read_state, save_state
 from steelyard_workers.group import ranks
 from steelyard_workers.images import split
@@ -27,13 +27,13 @@ from steelyard_workers.training.divergence import DivergedError
 from steelyard_workers.training.ema import Average
 from steelyard_workers.training.freezing import freeze, learning, plan_freezing, set_training
 from steelyard_workers.training.machine import Machine
-from steelyard_workers.training.memory import a_batch_that_fits, fitting_batch
+from steelyard_workers.training.memory import STEPS_PER_EPOCH, a_batch_that_fits, fitting_batch
 from steelyard_workers.training.meters import Meters
 from steelyard_workers.training.optimizers import make_optimizers
 from steelyard_workers.training.schedules import schedule_of
 
-# Shares of the job's progress: before the first step, and after the last.
-_LOADED_AT, _TRAINED_AT = 0.05, 0.95
+# The share of the job's progress after the last step.
+_TRAINED_AT = 0.95
 # A last checkpoint, before the version is made, is worth its upload when more than this would be lost.
 _WORTH_SAVING_SECONDS = 30.0
 
@@ -340,7 +340,8 @@ class Run:
         log(f"optimizers: {self.optimizers.sentence()}")
         batches = f" in {spec.accumulate} batches" if spec.accumulate > 1 else ""
         if spec.batch_size == AUTO:
-            log(f"batch_size auto: {self.batch_size}, of {len(self.recipe)} pictures; for 20 steps an epoch at least")
+            least = f"for {STEPS_PER_EPOCH} steps an epoch at least"
+            log(f"batch_size auto: {self.batch_size}, of {len(self.recipe)} pictures; {least}")
         pictures = min(self.batch_size * spec.accumulate, len(self.recipe))
         log(
             f"{pictures} pictures{batches} a step, {self.steps_per_epoch} steps an epoch, "
@@ -353,7 +354,7 @@ class Run:
         headline = self.best.headline.name
         best = f", {headline} {self.best.measures[headline]:.3f}" if self.best.measures else ""
         speed = f", {self.meters.pictures_per_second:.0f} images/s" if self.meters.pictures_per_second else ""
-        share = _LOADED_AT + (_TRAINED_AT - _LOADED_AT) * done
+        share = LOADED_AT + (_TRAINED_AT - LOADED_AT) * done
         self.session.progress(share, f"epoch {epoch} of {self.spec.epochs}{best}{speed}")
 
     def explained(self, error: DivergedError) -> DivergedError:

@@ -24,7 +24,7 @@ from steelyard_workers.training.optimizers import Optimizers
 
 _SMALLEST, _LARGEST = 2, 4096
 # A small dataset still gets this many steps in an epoch: one huge batch would learn next to nothing.
-_STEPS_PER_EPOCH = 20
+STEPS_PER_EPOCH = 20
 # What an optimizer remembers of each number that learns, at most.
 _MOMENTS = 2
 _CGROUP = Path("/sys/fs/cgroup")
@@ -48,7 +48,7 @@ def largest_batch(
     if device.type == "cpu" and not _PROCESS.exists():
         raise InvalidInputError("An automatic batch_size needs Linux or a GPU; set a number.")
     limit, base = share * _capacity(device) - reserved, _resident(device)
-    most = max(_SMALLEST, min(_LARGEST, pictures // _STEPS_PER_EPOCH))
+    most = max(_SMALLEST, min(_LARGEST, pictures // STEPS_PER_EPOCH))
     fitting, last, taken = 0, 0.0, 0.0
     size = _SMALLEST
     while size <= most:

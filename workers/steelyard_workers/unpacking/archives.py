@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import stat
 import tarfile
 import zipfile
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Literal
 
 from steelyard_contracts.errors import InvalidInputError
 
@@ -22,7 +23,8 @@ MOST_TIMES, ALWAYS_ALLOWED = 100, 100 * 1024 * 1024
 _LEFT_BY_SYSTEMS = frozenset({"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"})
 # Folders that say something by their names.
 _TELLING = frozenset({"train", "val", "valid", "validation", "test", "images", "labels", "masks", "annotations"})
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError)
+# Also what zipfile says of a way to compress that it does not know.
+_BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError)
 Told = Callable[[float], None]
 
 
@@ -52,7 +54,7 @@ def unpack(archive: Path, folder: Path, *, name: str, told: Told = lambda _: Non
     packed = archive.stat().st_size
     most = max(packed * MOST_TIMES, ALWAYS_ALLOWED)
     try:
-        for member, share in _zipped(archive) if name.lower().endswith(".zip") else _tarred(archive):
+        for member, share in _members(archive, name.lower()):
             path = _place(member.name)
             if member.open is None or not _LEFT_BY_SYSTEMS.isdisjoint(path.parts):
                 found.left_out += 1
@@ -101,8 +103,14 @@ def _write(source: IO[bytes], target: Path, *, most: int, name: str) -> int:
     return written
 
 
-def _zipped(archive: Path) -> Iterator[tuple[_Member, float]]:
+def _members(archive: Path, name: str) -> Iterator[tuple[_Member, float]]:
     """Each member with the share that is done once it is."""
+    if name.endswith(".zip"):
+        return _zipped(archive)
+    return _tarred(archive, "r:" if name.endswith(".tar") else "r:gz")
+
+
+def _zipped(archive: Path) -> Iterator[tuple[_Member, float]]:
     with zipfile.ZipFile(archive) as opened:
         members = [one for one in opened.infolist() if not one.is_dir()]
         for number, one in enumerate(members, start=1):
@@ -117,10 +125,10 @@ def _opener(opened: zipfile.ZipFile, one: zipfile.ZipInfo) -> Callable[[], Abstr
     return lambda: opened.open(one)
 
 
-def _tarred(archive: Path) -> Iterator[tuple[_Member, float]]:
-    """As above. A tarball has no list of what it holds, so the share is that of its bytes."""
+def _tarred(archive: Path, mode: Literal["r:", "r:gz"]) -> Iterator[tuple[_Member, float]]:
+    """A tarball has no list of what it holds, so the share is that of its bytes."""
     size = max(archive.stat().st_size, 1)
-    with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:*") as opened:
+    with archive.open("rb") as raw, tarfile.open(fileobj=raw, mode=mode) as opened:
         for one in opened:
             if not one.isdir():
                 yield _Member(one.name, _taken_from(opened, one) if one.isreg() else None), raw.tell() / size
