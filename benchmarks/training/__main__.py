@@ -37,6 +37,8 @@ from tests.support.installations import RunningInstallation
 from tests.support.vision_datasets import draw_splits, write_coco
 
 _CLASSES = 10
+# Where the tests' installations are more impatient than one that somebody uses.
+_SETTINGS = {"STEELYARD_WORKER_THREADS": "1", "STEELYARD_LEASE_SECONDS": "60", "STEELYARD_RETRY_PAUSE_SECONDS": "10"}
 _HEADLINES = {Task.CLASSIFICATION: "accuracy", Task.DETECTION: "map50_95"}
 
 
@@ -51,7 +53,7 @@ def main() -> None:
     on = machine()
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_dataset(Path(scratch) / "data", options)
-        running = RunningInstallation(Path(scratch) / "hub", {"STEELYARD_WORKER_THREADS": "1"})
+        running = RunningInstallation(Path(scratch) / "hub", _SETTINGS)
         running.start()
         try:
             with steelyard.connect(running.url, running.token, quiet=True) as hub:

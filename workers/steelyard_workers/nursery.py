@@ -7,7 +7,6 @@ library); from it each job gets a process of its own. The server has no connecti
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -21,7 +20,8 @@ from typing import Any
 
 from setproctitle import setproctitle
 
-_PR_SET_PDEATHSIG = 1
+from steelyard_workers.libc import die_with_parent
+
 # Elsewhere, a process that has used the system's own libraries cannot be forked.
 _CAN_FORK = sys.platform == "linux"
 
@@ -62,8 +62,7 @@ def _new_process(main: Callable[..., None], *arguments: Any) -> BaseProcess:
 
 def _become(work: Callable[[dict[str, Any]], int], message: dict[str, Any]) -> None:
     setproctitle("steelyard_workers.run_job")  # what `ps` shows; it is no command
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # of the fork server
+    die_with_parent()  # the fork server
     threading.Thread(target=_die_with_worker, name="watch of the worker", daemon=True).start()
     sys.exit(work(message))
 

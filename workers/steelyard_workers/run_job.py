@@ -22,6 +22,7 @@ from steelyard_contracts.jobs import (
     UnpackSpec,
 )
 from steelyard_contracts.training import Task, TrainSpec
+from steelyard_workers.libc import keep_freed_memory
 from steelyard_workers.meters import Meters
 from steelyard_workers.orders import LEFT, JobLeftError
 from steelyard_workers.session import JobSession
@@ -61,6 +62,7 @@ def do_claim(session: JobSession, *, threads: int, may_start_again: bool = False
 
     Raises: what is not about the job itself, where `may_start_again` says that whoever watches will try once more.
     """
+    keep_freed_memory()
     try:
         _do(session, threads=threads)
     except (LeaseLostError, AuthenticationError):

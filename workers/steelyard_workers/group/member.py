@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -16,19 +15,19 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 
 from steelyard_contracts.jobs import Claim, JoinSpec
 from steelyard_workers.group.silent import SilentSession
+from steelyard_workers.libc import die_with_parent
 from steelyard_workers.orders import LEFT, JobLeftError
 from steelyard_workers.session import JobSession
 
 # The other ranks wait this long while the first validates or saves.
 _PATIENCE = timedelta(hours=6)
-_PR_SET_PDEATHSIG = 1
 
 
 def work(message: dict[str, Any]) -> None:
     """The rank's share of the job. Raises: SystemExit, with LEFT, when the group was told to leave."""
     from steelyard_workers.run_job import do_claim
 
-    _die_with_the_agent()
+    die_with_parent()  # torchrun's agent
     rank, restarts = _told("RANK"), _told("TORCHELASTIC_RESTART_COUNT")
     _join(restarts)
     claim = _share_of(Claim.model_validate(message["claim"]))
@@ -82,8 +81,3 @@ def _go_on(session: JobSession, restarts: int) -> None:
 
 def _told(name: str) -> int:
     return int(os.environ.get(name, "0"))  # noqa: TID251 - torchrun's way to tell a rank which it is
-
-
-def _die_with_the_agent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
