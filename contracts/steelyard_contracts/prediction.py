@@ -37,6 +37,12 @@ class ScoredLabel(BaseModel):
     score: float
 
 
+class ClassShare(ScoredLabel):
+    """Of the pixels. `colour` is what the mask paints them with, as #rrggbb; None where it leaves them clear."""
+
+    colour: str | None = None
+
+
 class FoundBox(BaseModel):
     """`box`: left, top, right and bottom, in pixels of the picture as it was sent."""
 
@@ -56,7 +62,7 @@ class PicturePrediction(BaseModel):
     latency_ms: float
     labels: list[ScoredLabel] = Field(default_factory=list)
     boxes: list[FoundBox] = Field(default_factory=list)
-    shares: list[ScoredLabel] = Field(default_factory=list)
+    shares: list[ClassShare] = Field(default_factory=list)
     mask: str | None = None
 
 

@@ -80,11 +80,13 @@
       stage.append(mask);
     }
     const caption = element("figcaption");
-    for (const { label, score } of [...one.labels, ...one.shares]) {
+    for (const { label, score, colour } of [...one.labels, ...one.shares]) {
       const row = element("div", "", "share");
       const meter = element("span", "", "meter");
       const bar = element("i");
       bar.style.width = percent(score);
+      if (colour) bar.style.background = colour; // as the mask paints it
+      else if (one.mask) bar.className = "clear";
       meter.append(bar);
       row.append(element("b", label), element("span", percent(score)), meter);
       caption.append(row);

@@ -117,6 +117,8 @@ def test_a_segmentation_says_shares_and_a_mask_to_lie_over_the_picture():
     with Image.open(io.BytesIO(base64.b64decode(found.mask))) as mask:
         seen = np.asarray(mask.convert("RGBA"))
     assert (seen[:, :, 3] == np.where(measured == 0, 0, 255)).all()
+    painted = "#{:02x}{:02x}{:02x}".format(*seen[measured == 2][0, :3])
+    assert [one.colour for one in found.shares] == [None, painted]  # the key to it
 
 
 def test_a_detector_is_exported_with_its_boxes(session_in, tmp_path):

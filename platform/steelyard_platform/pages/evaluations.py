@@ -1,16 +1,22 @@
-"""One evaluation with all that it found, and versions side by side."""
+"""One evaluation with all that it found, versions side by side, and the form that asks for another."""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
+from django.views.decorators.http import require_POST
 
 from steelyard_contracts.errors import NotFoundError
 from steelyard_contracts.evaluation import ClassRow, CurveKind, EvaluationDetail
+from steelyard_contracts.jobs import EvaluateSpec
 from steelyard_contracts.refs import Ref, RepositoryKind, parse_ref
 from steelyard_platform.accounts.authentication import page_actor
-from steelyard_platform.accounts.permissions import Action
-from steelyard_platform.pages.rendering import page
+from steelyard_platform.accounts.permissions import Action, Actor, may
+from steelyard_platform.jobs.services import request_job
+from steelyard_platform.pages.rendering import page, signed_in
+from steelyard_platform.pages.spec_form import suggested, validated
 from steelyard_platform.repos.models import Version
 from steelyard_platform.repos.queries import find_existing_version
 from steelyard_platform.weights import evaluations
@@ -51,6 +57,27 @@ def detail(request: HttpRequest, kind: str, namespace: str, name: str, revision:
         ],
     }
     return render(request, "repository/evaluation.html", context)
+
+
+@page
+@require_POST
+def evaluate(request: HttpRequest, kind: str, namespace: str, name: str, revision: str) -> HttpResponseBase:
+    """Asks for the job that measures the version, and shows it."""
+    signed_in(request)
+    version = _find(request, kind, namespace, name, revision)
+    asked = {key: text for key in ("dataset", "split") if (text := request.POST.get(key, "").strip())}
+    model = f"{version.repository.full_name}@{version.label}"
+    spec = validated(EvaluateSpec, {**asked, "model": model}, "This cannot be measured")
+    job = request_job(spec=spec, actor=page_actor(request))
+    return HttpResponseRedirect(f"/jobs/{job.pk}")
+
+
+def evaluation_form(version: Version, actor: Actor) -> dict[str, Any]:
+    """For a version's page: whether it can be measured from there, and on what."""
+    repository = version.repository
+    if repository.kind != RepositoryKind.MODEL or not may(actor, Action.RUN_JOBS, repository.resource):
+        return {"may_evaluate": False}
+    return {"may_evaluate": True, "datasets": suggested(RepositoryKind.DATASET, actor)}
 
 
 @page

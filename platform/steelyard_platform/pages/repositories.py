@@ -18,6 +18,7 @@ from steelyard_platform.accounts.permissions import Action, Actor, may
 from steelyard_platform.jobs.comparisons import other_version
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.pages.datasets import dataset_content
+from steelyard_platform.pages.evaluations import evaluation_form
 from steelyard_platform.pages.quarantine import safety_context
 from steelyard_platform.pages.rendering import page
 from steelyard_platform.pages.weights import compared_content, inside_of
@@ -112,6 +113,7 @@ def version(request: HttpRequest, kind: str, namespace: str, name: str, revision
         "may_override": may(actor, Action.MANAGE, repository.resource),
         "may_ask": repository.team_id in actor.roles,
         "prediction_task": _prediction_task(found, actor),
+        **evaluation_form(found, actor),
     }
     return render(request, "repository/version.html", context)
 

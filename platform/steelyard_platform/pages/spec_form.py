@@ -98,11 +98,13 @@ def validated(spec: type[_Spec], said: Mapping[str, Any], refusal: str) -> _Spec
 
 def suggestions_for(actor: Actor) -> dict[str, list[str]]:
     """Names to choose from, the last changed first: `datasets` and `models`."""
+    return {f"{kind}s": suggested(kind, actor) for kind in (RepositoryKind.DATASET, RepositoryKind.MODEL)}
+
+
+def suggested(kind: RepositoryKind, actor: Actor) -> list[str]:
+    """Names of repositories, the last changed first."""
     visible = visible_repositories(actor).select_related("team").order_by("-updated_at")
-    return {
-        f"{kind}s": [one.full_name for one in visible.filter(kind=kind)[:_SUGGESTED]]
-        for kind in (RepositoryKind.DATASET, RepositoryKind.MODEL)
-    }
+    return [one.full_name for one in visible.filter(kind=kind)[:_SUGGESTED]]
 
 
 def _described(raw: dict[str, Any], parts: dict[str, Any]) -> tuple[str, tuple[str, ...]] | None:

@@ -97,6 +97,7 @@ for kind, prefix in (
         path(f"{prefix}/access/decide", access.decide, which),
         path(f"{prefix}/versions", repositories.versions, which),
         path(f"{prefix}/versions/<segment:revision>", repositories.version, which),
+        path(f"{prefix}/versions/<segment:revision>/evaluate", evaluations.evaluate, which),
         path(f"{prefix}/versions/<segment:revision>/evaluations/<int:number>", evaluations.detail, which),
         path(
             f"{prefix}/versions/<segment:revision>/evaluations/<int:number>/samples/<int:rank>",

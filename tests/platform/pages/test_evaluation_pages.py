@@ -21,9 +21,11 @@ from steelyard_contracts.evaluation import (
 )
 from steelyard_contracts.jobs import EvaluationReport
 from steelyard_contracts.refs import RepositoryKind
+from steelyard_platform.jobs.models import Job
 from steelyard_platform.pages.templatetags.evaluations import line_of
+from steelyard_platform.repos.models import Repository
 from steelyard_platform.weights.services import record_evaluation
-from tests.support.factories import commit_files, make_repository, picture_dataset, token_for
+from tests.support.factories import commit_files, make_repository, make_user, picture_dataset, token_for
 
 pytestmark = pytest.mark.django_db
 PNG = b"\x89PNG\r\n\x1a\n a picture"
@@ -100,6 +102,30 @@ def test_a_versions_page_has_intervals_and_leads_there(browser, measured, team):
     text = browser.get(f"/{team}/reader/versions/v1").content.decode()
     assert "0.85 to 0.95" in text
     assert f"/versions/v1/evaluations/{measured[0].pk}" in text
+
+
+def test_a_version_is_measured_from_its_page(browser, measured, team, owner):
+    home = f"/{team}/reader/versions/v1"
+    page = browser.get(home).content.decode()
+    assert f'action="{home}/evaluate"' in page
+    assert f'<option value="{team}/digits">' in page
+    answer = browser.post(f"{home}/evaluate", {"dataset": f"{team}/digits", "split": "train"})
+    job = Job.objects.get(kind="evaluate")
+    assert answer["Location"] == f"/jobs/{job.pk}"
+    assert (job.spec["model"], job.spec["split"]) == (f"{team}/reader@v1", "train")
+    refused = browser.post(f"{home}/evaluate", {"dataset": f"{team}/digits", "split": "no such"})
+    assert refused.status_code == 400
+    assert "This cannot be measured: split" in refused.content.decode()
+
+
+def test_who_may_not_run_jobs_is_not_offered_one(client, measured, team):
+    Repository.objects.update(is_public=True)
+    home = f"/{team}/reader/versions/v1"
+    assert "Measure it on a dataset" not in client.get(home).content.decode()
+    assert client.post(f"{home}/evaluate", {"dataset": f"{team}/digits"})["Location"].startswith("/login")
+    client.force_login(make_user())
+    assert "Measure it on a dataset" not in client.get(home).content.decode()
+    assert client.post(f"{home}/evaluate", {"dataset": f"{team}/digits"}).status_code == 403
 
 
 def test_a_difference_within_noise_is_said_to_be_that(browser, measured, team):

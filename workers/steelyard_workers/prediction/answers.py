@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from steelyard_contracts.jobs import PredictSpec
-from steelyard_contracts.prediction import FoundBox, PicturePrediction, ScoredLabel
+from steelyard_contracts.prediction import ClassShare, FoundBox, PicturePrediction, ScoredLabel
 from steelyard_contracts.tasks import Task
 from steelyard_workers.detections import decode_detections
 from steelyard_workers.evaluation.networks_to_run import Answers
@@ -21,6 +21,7 @@ from steelyard_workers.prediction.pictures import SentPicture
 from steelyard_workers.preprocessing import Preprocessing
 
 _COLOURS = 256
+_CLEAR = 0  # the class that the mask leaves transparent: mostly the background
 _GOLDEN = 0.618034  # steps round the circle of hues that keep neighbours apart
 
 
@@ -63,20 +64,27 @@ def _upscaled(logits: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return np.stack([np.asarray(plane) for plane in planes])
 
 
-def _shares(classes: NDArray[np.int64], labels: list[str]) -> list[ScoredLabel]:
+def _shares(classes: NDArray[np.int64], labels: list[str]) -> list[ClassShare]:
     """Of the pixels, the largest first; what is not there is left out."""
     counts = np.bincount(classes.ravel(), minlength=len(labels))
     order = [index for index in np.argsort(-counts, kind="stable").tolist() if counts[index]]
-    return [ScoredLabel(label=labels[index], score=round(float(counts[index] / classes.size), 6)) for index in order]
+    return [
+        ClassShare(
+            label=labels[index],
+            score=round(float(counts[index] / classes.size), 6),
+            colour=None if index == _CLEAR else "#{:02x}{:02x}{:02x}".format(*_colour(index)),
+        )
+        for index in order
+    ]
 
 
 def _mask(classes: NDArray[np.int64]) -> str:
-    """A palette PNG as base64: number 0, mostly the background, is transparent."""
+    """A palette PNG as base64."""
     image = Image.fromarray(classes.astype(np.uint8), "P")
     palette = [part for index in range(_COLOURS) for part in _colour(index)]
     image.putpalette(palette)
     kept = io.BytesIO()
-    image.save(kept, "PNG", transparency=0, optimize=True)
+    image.save(kept, "PNG", transparency=_CLEAR, optimize=True)
     return base64.b64encode(kept.getvalue()).decode()
 
 
