@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
@@ -20,6 +21,7 @@ from steelyard_platform.mlflow.http import Asked, as_pairs, face, limit_of, mill
 from steelyard_platform.mlflow.names import find_model, name_for, own_team, shown_name
 from steelyard_platform.mlflow.search import ordered, where
 from steelyard_platform.mlflow.version_records import records_of
+from steelyard_platform.mlflow.webhooks import CREATED, tell
 from steelyard_platform.repos.models import Alias, Repository, Version
 from steelyard_platform.repos.services import delete_alias
 from steelyard_platform.weights.services import promote_version
@@ -82,9 +84,11 @@ def _newest_versions(models: Sequence[Repository], own: Team, name: str) -> dict
 @face("POST")
 def create(request: HttpRequest, actor: Actor, asked: Asked) -> dict[str, Any]:  # noqa: ARG001 - a view's signature
     name = asked.needed("name")
-    made = services.create_model(
-        name=name, description=asked.text("description"), tags=asked.pairs("tags"), actor=actor
-    )
+    tags, description = asked.pairs("tags"), asked.text("description")
+    with transaction.atomic():
+        made = services.create_model(name=name, description=description, tags=tags, actor=actor)
+        if hasattr(made, "mlflow_experiment"):  # its repository was there before, and nobody was told
+            tell(made, CREATED, {"tags": tags, "description": description})
     return {"registered_model": model_record(made, own_team(actor), name)}
 
 

@@ -32,9 +32,10 @@ from steelyard_platform.repos.deliveries import Letter
 from steelyard_platform.repos.models import Repository, Version, WebhookDelivery
 from steelyard_platform.repos.webhooks import Event, Wishes, unsealed, watching
 
+CREATED = "registered_model.created"
 EVENTS = frozenset(
     {
-        "registered_model.created", "model_version.created", "model_version_tag.set", "model_version_tag.deleted",
+        CREATED, "model_version.created", "model_version_tag.set", "model_version_tag.deleted",
         "model_version_alias.created", "model_version_alias.deleted",
     }
 )  # fmt: skip
@@ -146,13 +147,15 @@ def _told(payload: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
         return "", None
     team, _, name = repo["name"].partition("/")
     models = Repository.objects.filter(team__name__iexact=team, name__iexact=name, kind="model")
-    repository = models.select_related("team", "mlflow_registration").first()
+    repository = models.select_related("team", "mlflow_registration", "mlflow_experiment").first()
     if repository is None:
         return "", None
     if (event["action"], event["scope"]) == ("create", "repo"):
         note = getattr(repository, "mlflow_registration", None)
+        if hasattr(repository, "mlflow_experiment") and not (note and note.is_asked_for):
+            return "", None  # an experiment's project: it is told when somebody registers it
         tags, description = (note.tags, note.description) if note else ({}, "")
-        return "registered_model.created", {"name": _name_of(repository), "tags": tags, "description": description}
+        return CREATED, {"name": _name_of(repository), "tags": tags, "description": description}
     moved = (payload.get("updatedRefs") or [{"ref": "", "newSha": None}])[0]
     return _of_moved(repository, moved["ref"], moved["newSha"])
 

@@ -75,6 +75,15 @@ def test_a_version_that_came_by_any_way_is_told_in_mlflows_words(lab, posted):
     assert not WebhookDelivery.objects.exists()
 
 
+def test_an_experiment_is_no_model_until_somebody_registers_it(lab, posted):
+    made(lab, "registered_model.created")
+    lab.post("experiments/create", name="trials")
+    assert posted() == []
+    lab.post("registered-models/create", name="trials", description="the best of them")
+    (told,) = [json.loads(body)["data"] for _, body, _ in posted()]
+    assert (told["name"], told["description"]) == ("trials", "the best of them")
+
+
 def test_what_was_not_asked_for_is_not_sent(lab, posted):
     made(lab, "model_version_tag.set", "model_version_alias.deleted")
     lab.post("registered-models/create", name="far")
