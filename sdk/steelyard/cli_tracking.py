@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from steelyard.client import Client
+from steelyard.client import Client, connect
 from steelyard.terminal import echo_json, fail, new_table, print_table, with_client
 from steelyard.tracking import sync
 from steelyard_contracts.jobs import JobState, JobView
@@ -61,13 +61,14 @@ def show_run(client: Client, run: UUID, *, as_json: bool) -> None:
 
 @click.command("sync")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
-def sync_runs(folder: Path | None) -> None:
+@click.option("--url", default=None, help="Send them to this server, whichever they were begun for.")
+def sync_runs(folder: Path | None, url: str | None) -> None:
     """Send the runs in FOLDER that were offline or cut off; those in ./steelyard-runs when none is named.
 
     May be repeated: nothing arrives twice. Each run goes to the server that it was begun for.
     """
     faults = 0
-    for one in sync(folder):
+    for one in sync(folder, client=connect(url, quiet=True) if url else None):
         if one.fault:
             faults += 1
             click.echo(f"{one.folder}: {one.fault}", err=True)

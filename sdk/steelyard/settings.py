@@ -45,12 +45,12 @@ def is_offline() -> bool:
 
 
 def server_url() -> str:
-    """Where runs belong that are written without a token."""
+    """Where runs belong that are written without a token; empty where nothing says it."""
     named = os.environ.get("STEELYARD_URL", "").rstrip("/")  # noqa: TID251 - as above
     if named:
         return named
     kept = _kept()
-    return kept.url if kept else DEFAULT_URL
+    return kept.url if kept else ""
 
 
 def runs_folder() -> Path:

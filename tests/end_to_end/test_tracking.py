@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 import torch
@@ -112,15 +113,22 @@ def test_a_server_that_is_killed_in_mid_run_loses_and_doubles_no_point(server, h
 
 
 def test_a_run_without_a_server_is_synced_once_by_the_command(server, hub, tmp_path):
-    offline = {"STEELYARD_OFFLINE": "1", "STEELYARD_RUNS_FOLDER": str(tmp_path / "away")}
+    nowhere = {"STEELYARD_URL": "", "STEELYARD_TOKEN": ""}
+    offline = {"STEELYARD_OFFLINE": "1", "STEELYARD_RUNS_FOLDER": str(tmp_path / "away"), **nowhere}
     server.run("python", "-c", FIVE_LINES.replace("PROJECT", "offline"), environment=offline)
     assert "lab/offline" not in {view.run.project for view in hub.runs.list()}
+    carried_home = datetime.now(UTC)
+    refused = server.run("steelyard", "sync", str(tmp_path / "away"), check=False, environment=nowhere)
+    assert "No token" in refused.stderr
     first = server.run("steelyard", "sync", str(tmp_path / "away"))
     assert "is the run five" in first.stdout
     assert "saved lab/offline@v1" in first.stdout
     assert server.run("steelyard", "sync", str(tmp_path / "away")).stdout == ""
     (view,) = hub.runs.list("lab/offline")
     assert (view.state, len(_values(hub, view.id, "loss"))) == (JobState.SUCCEEDED, 100)
+    assert view.started_at
+    assert view.finished_at
+    assert view.started_at <= view.finished_at < carried_home
 
 
 def test_a_run_that_is_cancelled_on_its_page_ends_and_goes_on_when_it_is_resumed(hub):

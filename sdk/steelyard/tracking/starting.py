@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from threading import Thread
@@ -25,6 +26,7 @@ from steelyard_contracts.tracking import RunRequest
 
 _JOBS = "/api/v1/jobs"
 _MOST_NAMES = 500
+_FIRST_YEAR = 2020
 Resume: TypeAlias = str | UUID | bool
 
 
@@ -75,6 +77,7 @@ def init(
         tags=dict(tags or {}),
         total_steps=total_steps,
         environment=environment_now(),
+        started_at=_now(),
     )
     if not project and (resume is True or not resume):
         raise InvalidInputError('Say where the run belongs: steelyard.init(project="team/name").')
@@ -127,6 +130,12 @@ def _online(request: RunRequest, resume: Resume, place: Path, say: Say, *, raise
         first_step=first_step,
         raise_when_cancelled=raise_when_cancelled,
     )
+
+
+def _now() -> datetime | None:
+    """None on a machine that does not know the day: it says when it is told of."""
+    now = datetime.now(UTC)
+    return now if now.year >= _FIRST_YEAR else None
 
 
 def _say(sentence: str) -> None:

@@ -88,7 +88,8 @@ def sync_one(folder: Path, client: Client | None) -> Synced:
 
 
 def _client_for(spool: Spool) -> Client:
-    found = find_credentials(str(spool.about()["url"]))
+    # Empty where the run was written by a program that knew of no server.
+    found = find_credentials(str(spool.about()["url"]) or None)
     return Client(found.url, found.token, quiet=True)
 
 
