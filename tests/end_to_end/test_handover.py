@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,8 @@ from safetensors.numpy import save_file
 
 from steelyard.handover.importer import bring, foresee
 from steelyard.handover.mlflow_client import MLflowServer
+from steelyard.handover.mlflow_sending import MLflowSender
+from steelyard.handover.mlflow_writing import FAILED
 from steelyard.handover.naming import Plan
 from steelyard.handover.opening import Options, open_source
 from steelyard.handover.source import (
@@ -372,3 +375,81 @@ def test_a_run_comes_once_and_its_model_elsewhere_is_known_to_be_its(hub, tmp_pa
     assert trial.result["version"] == "lab/registered@v1"
     found = hub.transport.call("GET", "/mlflow/api/2.0/mlflow/registered-models/get", query={"name": "lab/unfilled"})
     assert found["registered_model"]["description"] == "to be filled"
+
+
+def logged_of(hub, project):
+    """(its experiment, logged models, oldest first) as MLflow's clients are told."""
+    server = MLflowServer.of_steelyard(hub.transport)
+    experiment = server.experiment(project) or {}
+    return experiment, list(server.logged_models(experiment["experiment_id"]))
+
+
+def test_what_mlflow_ties_together_stays_so_through_a_folder(hub, tmp_path):
+    (tmp_path / "w.txt").write_text("weights")
+    at, files = datetime(2020, 1, 1, tzinfo=UTC), {"w.txt": LocalFile(tmp_path / "w.txt")}
+    version = SourceVersion("v1", "one", "grace", at, tree=lambda: files, number=1)
+    model = source_of("kin-net", [version], registered=Registered())
+    read = {"dataset": {"name": "thirty", "digest": "abc", "source_type": "code", "source": "{}"}, "tags": []}
+    parent = SourceRun("sweep", "succeeded", at, at, key="k1")
+    child = SourceRun("trial", "succeeded", at + timedelta(1), at + timedelta(2), key="k2", parent="k1", inputs=[read])
+    child.registered.append((model, "v1"))
+    measure = {"key": "auc", "value": 0.5, "step": 3, "timestamp": 1_577_836_800_000, "run_id": "k2"}
+    nets = [
+        LoggedModel("net", run="k2", created_at=at, outputs=[("k2", 4)], metrics=[measure], files=lambda: files),
+        LoggedModel("net", run="k2", created_at=at + timedelta(1), outputs=[("k1", 7)]),
+        LoggedModel("cut", run="k2", created_at=at + timedelta(2), is_failed=True),
+    ]
+    trials = source_of("kin", [], runs=[parent, child], logged=nets, experiment_tags={"owner": "ada"})
+    assert brought(hub, model, trials).faults == []
+    assert brought(hub, model, trials).records == 0
+
+    export(hub, [*chosen(hub, "lab/kin"), *chosen(hub, "lab/kin-net")], tmp_path / "out", say=quiet)
+    assert bring(hub, open_source(str(tmp_path / "out"), Options()), Plan(into="ada"), say=quiet).faults == []
+    for team in ("lab", "ada"):
+        trial, sweep = hub.runs.list(f"{team}/kin")
+        assert trial.run.tags["mlflow.parentRunId"] == sweep.id.hex
+        assert trial.result["version"] == f"{team}/kin-net@v1"
+        experiment, logged = logged_of(hub, f"{team}/kin")
+        assert {"key": "owner", "value": "ada"} in experiment["tags"]
+        first, second, third = (one["info"] for one in logged)
+        assert first["creation_timestamp_ms"] == 1_577_836_800_000
+        assert [one["status"] for one in (first, second, third)] == [*["LOGGED_MODEL_READY"] * 2, FAILED]
+        (kept,) = logged[0]["data"]["metrics"]
+        assert (kept["key"], kept["value"], kept["step"], kept["run_id"]) == ("auc", 0.5, 3, trial.id.hex)
+        server = MLflowServer.of_steelyard(hub.transport)
+        told, above = server.needed_run(trial.id.hex), server.needed_run(sweep.id.hex)
+        assert told["inputs"]["dataset_inputs"] == [read]
+        assert told["outputs"]["model_outputs"] == [{"model_id": first["model_id"], "step": 4}]
+        assert above["outputs"]["model_outputs"] == [{"model_id": second["model_id"], "step": 7}]
+
+
+def test_a_logged_model_that_was_left_half_is_completed_and_two_imports_make_it_once(hub, tmp_path, monkeypatch):
+    (tmp_path / "w.txt").write_text("weights")
+    at, files = datetime(2020, 1, 1, tzinfo=UTC), {"w.txt": LocalFile(tmp_path / "w.txt")}
+    run = SourceRun("trial", "succeeded", at, at, key="k1")
+    nets = [LoggedModel("net", run="k1", outputs=[("k1", step)], files=lambda: files) for step in range(4)]
+    source = source_of("halves", [], runs=[run], logged=nets)
+    plain, sent = MLflowSender._send_files, []
+
+    def broken(self, uri, files):
+        sent.append(uri)
+        if len(sent) == 3:
+            raise KeyboardInterrupt
+        plain(self, uri, files)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MLflowSender, "_send_files", broken)
+        with pytest.raises(KeyboardInterrupt):
+            brought(hub, source)
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: brought(hub, source), range(2)))
+    assert all(one.faults == [] for one in both)
+    _, logged = logged_of(hub, "lab/halves")
+    assert [one["info"]["status"] for one in logged] == ["LOGGED_MODEL_READY"] * 4
+    server = MLflowServer.of_steelyard(hub.transport)
+    for one in logged:
+        root = one["info"]["artifact_uri"].removeprefix("mlflow-artifacts:/")
+        assert [file["path"] for file in server.proxied_files(root)] == ["w.txt"]
+    (view,) = hub.runs.list("lab/halves")
+    made = server.needed_run(view.id.hex)["outputs"]["model_outputs"]
+    assert sorted(one["step"] for one in made) == [0, 1, 2, 3]

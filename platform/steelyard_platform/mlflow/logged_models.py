@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4, uuid5
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -24,6 +25,7 @@ from steelyard_platform.repos.models import Blob, Repository
 
 PENDING, READY, FAILED = "LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"
 STATUSES = {"1": PENDING, "2": READY, "3": FAILED, PENDING: PENDING, READY: READY, FAILED: FAILED}
+_IMPORTED = UUID("0f2f9d5c-5a6e-5d0c-8f0c-5b0f5c9a7c11")  # in which the ids of imported models are made
 _MOST_METRICS, _MOST_PAIRS = 10_000, 1000
 _IDENTITY = ("key", "timestamp", "step", "run_id", "dataset_name", "dataset_digest")
 
@@ -51,19 +53,31 @@ def project_of(model: LoggedModel) -> Repository:
 
 @transaction.atomic
 def create_logged_model(*, experiment: Experiment, asked: Asked, actor: Actor) -> LoggedModel:
-    """Raises: ForbiddenError; ConflictError in a deleted experiment."""
+    """One that an import brings has a `key`, by which it is made once, and the day on which it was made there.
+
+    Raises: ForbiddenError; ConflictError in a deleted experiment.
+    """
     project = project_for_run(experiment, actor)
     demand(actor, Action.WRITE, project.resource)
-    made = LoggedModel.objects.create(
-        experiment=experiment,
-        name=asked.text("name")[:500] or f"model-{secrets.token_hex(4)}",
-        model_type=asked.text("model_type")[:500],
-        source_run_id=asked.text("source_run_id")[:64],
-        status=PENDING,
-        tags=_bounded(asked.pairs("tags")),
-        params=_bounded(asked.pairs("params")),
+    key = asked.text("key")
+    now = timezone.now()
+    there = asked.whole("creation_timestamp_ms", 0) if key else 0
+    at = min(datetime.fromtimestamp(there / 1000, UTC), now) if there > 0 else now
+    made, is_new = LoggedModel.objects.get_or_create(
+        pk=uuid5(_IMPORTED, f"{experiment.pk}|{key}") if key else uuid4(),
+        defaults={
+            "experiment": experiment,
+            "name": asked.text("name")[:500] or f"model-{secrets.token_hex(4)}",
+            "model_type": asked.text("model_type")[:500],
+            "source_run_id": asked.text("source_run_id")[:64],
+            "status": PENDING,
+            "tags": _bounded(asked.pairs("tags")),
+            "params": _bounded(asked.pairs("params")),
+            "created_at": at,
+        },
     )
-    audit.record(actor, "log model", project.full_name, model=made.model_id, name=made.name)
+    if is_new:
+        audit.record(actor, "log model", project.full_name, model=made.model_id, name=made.name)
     return made
 
 

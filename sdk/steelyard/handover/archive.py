@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,13 @@ class Archive:
         self._folder = folder
 
     def repositories(self) -> list[SourceRepository]:
-        return [_repository(home) for home in homes(self._folder)]
+        found = [_repository(home) for home in homes(self._folder)]
+        runs = {(one.ref.repository, run.name): run for one in found for run in one.runs}
+        for one in found:
+            for version in one.versions:
+                if version.made_by in runs:
+                    runs[version.made_by].registered.append((one, version.label))
+        return found
 
 
 def _repository(home: Home) -> SourceRepository:
@@ -53,6 +60,7 @@ def _repository(home: Home) -> SourceRepository:
     words = home.folder / "mlflow.json"
     said = read_json(words) if words.is_file() else {}
     found.registered = _registered(said)
+    found.experiment_tags = dict(said.get("experiment_tags") or {})
     for record in read_records(home.records("versions")):
         _check(home, record)
         if why := record.get("left_out"):
@@ -76,18 +84,28 @@ def _numbered(folder: Path) -> list[Path]:
 
 def _logged(folder: Path) -> LoggedModel:
     record = read_json(folder / "model.json")
+    run = str(record.get("run") or "")
+    outputs = record.get("outputs", [(run, 0)] if run else [])
     return LoggedModel(
         name=str(record.get("name") or ""),
-        run=str(record.get("run") or ""),
+        run=run,
         model_type=str(record.get("model_type") or ""),
         tags=dict(record.get("tags") or {}),
         params=dict(record.get("params") or {}),
+        created_at=_at(record.get("created_at")),
+        outputs=[(str(name), int(step)) for name, step in outputs],
+        metrics=list(record.get("metrics") or []),
+        is_failed=bool(record.get("failed")),
         files=partial(logged_files, folder),
     )
 
 
+def _at(milliseconds: Any) -> datetime | None:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC) if milliseconds else None
+
+
 def _version(home: Home, record: dict[str, Any]) -> SourceVersion:
-    label = str(record["version"])
+    label, made_by = str(record["version"]), record.get("made_by")
     return SourceVersion(
         label=label,
         number=int(label[1:]),
@@ -98,6 +116,7 @@ def _version(home: Home, record: dict[str, Any]) -> SourceVersion:
         created_at=moment(record["created_at"]),
         commit=record.get("commit"),
         run=record.get("run"),
+        made_by=(made_by["project"], made_by["run"]) if made_by else None,
         files=record.get("files"),
         size=record.get("size"),
         tree=partial(_tree, home, label),

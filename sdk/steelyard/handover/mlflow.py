@@ -17,7 +17,7 @@ from typing import Any
 
 from steelyard.handover.download import save
 from steelyard.handover.mlflow_client import MLflowServer
-from steelyard.handover.mlflow_writing import pairs, words
+from steelyard.handover.mlflow_writing import FAILED, PARENT, measures, pairs, told, words
 from steelyard.handover.naming import NOBODY
 from steelyard.handover.plain import slug
 from steelyard.handover.source import (
@@ -37,10 +37,6 @@ _STATES = {"FINISHED": "succeeded", "FAILED": "failed", "KILLED": "cancelled"}
 _UNKNOWN = "unknown"
 _IN_RUN = re.compile(r"^(?:runs:/|.*?/)([0-9a-f]{32})/(?:artifacts/)?(.*)$")
 _PROXIED = "mlflow-artifacts:"
-PARENT = "mlflow.parentRunId"
-_OWN_TAGS = "mlflow."
-# Of MLflow's own tags, what somebody reads: the others say again what a run's fields say.
-_TOLD = frozenset({"mlflow.note.content", "mlflow.source.name", "mlflow.source.type"})
 _Found = dict[str, Any] | None
 
 
@@ -89,34 +85,46 @@ class MLflow:
             where = f"at {uri or 'no place'}, which the server does not serve"
             found.faults.append(f"version {number} of {name} lies {where}")
             return
+        run = self._server.run(version["run_id"]) if version.get("run_id") else None
+        made = self._run(run) if run else None
         found.versions.append(
             SourceVersion(
                 label=f"v{number}",
                 number=int(number),
                 title=f"MLflow version {number}",
                 message=_message(model, version),
-                author=version.get("user_id") or _UNKNOWN,
+                author=version.get("user_id") or (made and made.author) or _UNKNOWN,
                 created_at=_moment(version.get("creation_timestamp")) or datetime.now(UTC),
                 tree=partial(self._tree, place),
                 run=version.get("run_id") or None,
                 registered=Registered(**words(dict(version))),
             )
         )
-        if run := self._server.run(version["run_id"]) if version.get("run_id") else None:
-            _add_once(found.runs, self._run(run))
+        if made is not None:
+            _add_once(found.runs, made)
 
     def _of_experiment(self, experiment: Mapping[str, Any]) -> SourceRepository:
         found = SourceRepository(ref=_ref(experiment["name"]), created_at=_moment(experiment.get("creation_time")))
+        found.experiment_tags = told(pairs(experiment.get("tags", [])))
+        outputs: dict[str, list[tuple[str, int]]] = {}
         for run in self._server.runs(experiment["experiment_id"]):
             if run["info"].get("status") in _STATES:
                 _add_once(found.runs, self._run(run))
+                for one in run.get("outputs", {}).get("model_outputs", []):
+                    outputs.setdefault(one["model_id"], []).append((run["info"]["run_id"], int(one.get("step") or 0)))
             else:
                 found.faults.append(f"the run {run['info'].get('run_name') or run['info']['run_id']} has not ended")
         for model in self._server.logged_models(experiment["experiment_id"]):
-            self._add_logged(found, model["info"], model.get("data", {}))
+            self._add_logged(found, model["info"], model.get("data", {}), outputs)
         return found
 
-    def _add_logged(self, found: SourceRepository, info: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    def _add_logged(
+        self,
+        found: SourceRepository,
+        info: Mapping[str, Any],
+        data: Mapping[str, Any],
+        outputs: Mapping[str, list[tuple[str, int]]],
+    ) -> None:
         place = _place_of(info.get("artifact_uri") or "", "")
         if place is None:
             where = f"lies at {info.get('artifact_uri') or 'no place'}, which the server does not serve"
@@ -125,10 +133,15 @@ class MLflow:
         logged = LoggedModel(
             name=info["name"],
             run=info.get("source_run_id") or "",
+            created_at=_moment(info.get("creation_timestamp_ms")),
+            outputs=outputs.get(info.get("model_id") or "", []),
+            metrics=measures(data, {}),
+            is_failed=info.get("status") == FAILED,
             model_type=info.get("model_type") or "",
             tags=pairs(info.get("tags", [])),
             params=pairs(data.get("params", [])),
-            files=partial(self._tree, place),
+            # A model that is elsewhere, such as an application's, has no files.
+            files=partial(self._tree, place) if place.run else partial(self._proxied, place.path),
         )
         found.logged.append(logged)
 
@@ -137,7 +150,6 @@ class MLflow:
         tags = {one["key"]: str(one.get("value", "")) for one in data.get("tags", [])}
         names = [one["key"] for one in data.get("metrics", [])]
         commit, branch = tags.get("mlflow.source.git.commit", ""), tags.get("mlflow.source.git.branch", "")
-        kept = {key: value for key, value in tags.items() if not key.startswith(_OWN_TAGS) or key in _TOLD}
         return SourceRun(
             name=info.get("run_name") or info["run_id"],
             key=info["run_id"],
@@ -146,8 +158,9 @@ class MLflow:
             started_at=_moment(info.get("start_time")),
             finished_at=_moment(info.get("end_time")),
             config={one["key"]: one.get("value") for one in data.get("params", [])},
-            tags={**kept, "mlflow.run_id": info["run_id"]},
+            tags={**told(tags), "mlflow.run_id": info["run_id"]},
             parent=tags.get(PARENT, ""),
+            inputs=list(run.get("inputs", {}).get("dataset_inputs", [])),
             git={"commit": commit, "branch": branch} if commit else None,
             source="import",
             files=partial(self._files_of_run, info["run_id"]),
@@ -175,9 +188,7 @@ class MLflow:
                 inside = one["path"].removeprefix(place.path).lstrip("/")
                 files[inside] = _Artifact(server, server.address_in_run(place.run, one["path"]), inside)
         else:
-            for one in server.proxied_files(place.path):
-                address = server.address_proxied(f"{place.path}/{one['path']}")
-                files[one["path"]] = _Artifact(server, address, one["path"])
+            files |= self._proxied(place.path)
         if not files and place.path:  # a model may be a single file
             address = server.address_in_run(place.run, place.path) if place.run else server.address_proxied(place.path)
             name = place.path.rpartition("/")[2]
@@ -185,6 +196,11 @@ class MLflow:
         if not files:
             raise SourceGoneError(f"{server.transport.url} has no files of it any more.")
         return files
+
+    def _proxied(self, root: str) -> dict[str, File]:
+        server = self._server
+        found = (one["path"] for one in server.proxied_files(root))
+        return {path: _Artifact(server, server.address_proxied(f"{root}/{path}"), path) for path in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +275,7 @@ def _merged(found: list[tuple[str, SourceRepository]]) -> list[SourceRepository]
             for run in one.runs:
                 _add_once(known.runs, run)
             known.logged += one.logged
+            known.experiment_tags |= one.experiment_tags
             known.faults += one.faults
             continue
         wanted, number = one.ref, 2

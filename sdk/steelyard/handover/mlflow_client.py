@@ -49,6 +49,11 @@ class MLflowServer:
         found = self._pages("GET", "model-versions/search", "model_versions", filter=asked)
         return sorted(found, key=lambda one: int(one["version"]))
 
+    def is_registered(self, name: str) -> bool:
+        """Whether it is listed: a model can be had by its name that nobody registered."""
+        asked = f"name='{_quoted(name)}'"
+        return any(True for _ in self._pages("GET", "registered-models/search", "registered_models", filter=asked))
+
     def download_uri(self, name: str, version: str) -> str:
         """Where a version's files lie."""
         found = self._call("GET", "model-versions/get-download-uri", {"name": name, "version": version})

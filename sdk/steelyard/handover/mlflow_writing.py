@@ -8,9 +8,10 @@ models/team/name/logged-models/1/           model.json, and its files as those o
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from steelyard.client import Client
 from steelyard.handover.contents import sha256_of_file
@@ -22,7 +23,12 @@ from steelyard_contracts.jobs import JobView
 
 FILES, DIGESTS = "artifacts", "artifacts.sha256"
 _PROXIED = "mlflow-artifacts:/"
+PARENT = "mlflow.parentRunId"
+FAILED = "LOGGED_MODEL_UPLOAD_FAILED"
 _NO_STAGE = "None"
+_OWN_TAGS = "mlflow."
+_TOLD = frozenset({"mlflow.note.content", "mlflow.source.name", "mlflow.source.type"})
+_MEASURE = frozenset({"key", "value", "timestamp", "step", "run_id", "dataset_name", "dataset_digest"})
 
 
 class MLflowWriter:
@@ -37,11 +43,18 @@ class MLflowWriter:
         found = ((one["path"], self._server.address_in_run(run, one["path"])) for one in self._server.files_of_run(run))
         self._write_files(folder, found)
 
-    def write_model(self, home: Home, runs: dict[str, str]) -> None:
-        """What is said of the model, and the logged models of its project. `runs`: their names, by their ids."""
-        self._write_words(home)
-        logged = home.folder / "logged-models"
+    def known_of(self, run: UUID) -> dict[str, Any]:
+        """The run in MLflow's words, with what it read and what came of it."""
+        return self._server.needed_run(run.hex)
+
+    def write_model(self, home: Home, runs: dict[str, str], outputs: dict[str, list[list[Any]]]) -> None:
+        """What is said of the model, and the logged models of its project.
+
+        `runs`: their names, by their ids; `outputs`: by a model's id, names and steps of the runs that named it.
+        """
         experiment = self._server.experiment(home.ref.repository)
+        self._write_words(home, told(pairs((experiment or {}).get("tags", []))))
+        logged = home.folder / "logged-models"
         found = self._server.logged_models(experiment["experiment_id"]) if experiment else iter(())
         for number, model in enumerate(found, start=1):
             info, data = model["info"], model.get("data", {})
@@ -51,22 +64,24 @@ class MLflowWriter:
                 "name": info["name"],
                 "model_type": info.get("model_type", ""),
                 "run": runs.get(info.get("source_run_id", ""), ""),
+                "created_at": info.get("creation_timestamp_ms"),
+                "outputs": outputs.get(info["model_id"], []),
+                "metrics": measures(data, runs),
+                "failed": info.get("status") == FAILED,
                 "tags": pairs(info.get("tags", [])),
                 "params": pairs(data.get("params", [])),
             }
             write_json(folder / "model.json", record)
 
-    def _write_words(self, home: Home) -> None:
+    def _write_words(self, home: Home, experiment_tags: dict[str, str]) -> None:
         model = self._server.model(home.ref.repository)
-        if model is None:
-            return
         versions = {}
-        for one in self._server.versions(home.ref.repository):
+        for one in self._server.versions(home.ref.repository) if model else []:
             if said := words(one):
                 versions[f"v{one['version']}"] = said
-        said = words(model)
-        if said or versions:
-            write_json(home.folder / "mlflow.json", {**said, "versions": versions})
+        said = words(model) if model else {}
+        if said or versions or experiment_tags:
+            write_json(home.folder / "mlflow.json", {**said, "versions": versions, "experiment_tags": experiment_tags})
 
     def _files_of(self, uri: str) -> Iterator[tuple[str, str]]:
         root = uri.removeprefix(_PROXIED)
@@ -106,6 +121,17 @@ def words(record: dict[str, Any]) -> dict[str, Any]:
         "stage": "" if stage == _NO_STAGE else stage,
     }
     return {key: value for key, value in said.items() if value}
+
+
+def told(tags: Mapping[str, str]) -> dict[str, str]:
+    """Those that somebody reads: most of MLflow's own say again what a record's fields say."""
+    return {key: value for key, value in tags.items() if not key.startswith(_OWN_TAGS) or key in _TOLD}
+
+
+def measures(data: Mapping[str, Any], runs: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What was measured of a logged model. `runs`: names instead of ids, where they are known."""
+    found = [{key: value for key, value in one.items() if key in _MEASURE} for one in data.get("metrics", [])]
+    return [{**one, "run_id": runs.get(one.get("run_id") or "", one.get("run_id") or "")} for one in found]
 
 
 def pairs(found: list[dict[str, Any]]) -> dict[str, str]:

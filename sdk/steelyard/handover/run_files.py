@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from steelyard.client import Client
 from steelyard.handover.layout import Home, read_digests, read_json, write_json, written
-from steelyard.handover.mlflow_writing import DIGESTS, FILES, MLflowWriter
+from steelyard.handover.mlflow_writing import DIGESTS, FILES, PARENT, MLflowWriter
 from steelyard.handover.source import File, LocalFile, Point, SourceRun, moment
 from steelyard_contracts.digests import sha256_of
-from steelyard_contracts.errors import InvalidInputError
+from steelyard_contracts.errors import InvalidInputError, NotFoundError
 from steelyard_contracts.jobs import JobState, JobView
 from steelyard_contracts.refs import parse_ref
 
@@ -35,10 +36,11 @@ class RunWriter:
     def __init__(self, client: Client, mlflow: MLflowWriter) -> None:
         self._client, self._mlflow = client, mlflow
         self._trainings: dict[str, list[JobView]] = {}
+        self._makers: dict[UUID, dict[str, str] | None] = {}
 
     def write(self, home: Home, versions: list[dict[str, Any]], left_out: list[str]) -> int:
         """Every run that has ended; those that have not get a sentence in `left_out`. Notes whose each version is."""
-        count, names = 0, dict[str, str]()
+        count, names, outputs = 0, dict[str, str](), dict[str, list[list[Any]]]()
         for job in self._jobs(home):
             name = job.run.name if job.run else f"{job.kind}-{str(job.id)[:8]}"
             is_dead = job.run is not None and job.run.is_silent
@@ -52,12 +54,36 @@ class RunWriter:
             folder = home.runs / file_name(name)
             _write_metrics(self._client, job, folder / "metrics.csv")
             _write_lines(self._client, job, folder / "console.log")
+            record = _record(job, name)
             if job.run is not None:
                 self._mlflow.write_run(job, folder)
-            write_json(folder / "run.json", _record(job, name))  # last: a run with it is whole
+                known = self._mlflow.known_of(job.id)
+                record["inputs"] = known.get("inputs", {}).get("dataset_inputs", [])
+                for one in known.get("outputs", {}).get("model_outputs", []):
+                    outputs.setdefault(one["model_id"], []).append([name, one.get("step", 0)])
+            if parent := names.get(record["tags"].get(PARENT, "")):
+                record["parent"] = parent  # by its name: ids are others elsewhere
+                del record["tags"][PARENT]
+            write_json(folder / "run.json", record)  # last: a run with it is whole
             count += 1
-        self._mlflow.write_model(home, names)
+        self._note_makers(versions)
+        self._mlflow.write_model(home, names, outputs)
         return count
+
+    def _note_makers(self, versions: list[dict[str, Any]]) -> None:
+        """Of versions that were registered from a run of another project: which."""
+        for one in versions:
+            if one["job"] and not one.get("run") and (maker := self._maker(UUID(one["job"]))):
+                one["made_by"] = maker
+
+    def _maker(self, job: UUID) -> dict[str, str] | None:
+        if job not in self._makers:
+            try:
+                run = self._client.job(job).run
+            except NotFoundError:
+                run = None
+            self._makers[job] = {"project": run.project, "run": run.name} if run else None
+        return self._makers[job]
 
     def _jobs(self, home: Home) -> Iterator[JobView]:
         """Oldest first."""
@@ -155,6 +181,8 @@ def _run(folder: Path) -> SourceRun:
             source=str(record.get("source") or "import"),
             error=str(record.get("error") or ""),
             result=record.get("result") or {},
+            parent=str(record.get("parent") or ""),
+            inputs=record.get("inputs") or [],
             datasets=record.get("datasets") or [],
             base=record.get("base"),
             files=partial(logged_files, folder),

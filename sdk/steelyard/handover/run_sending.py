@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from steelyard.client import Client
-from steelyard.handover.mlflow import PARENT
 from steelyard.handover.mlflow_sending import MLflowSender
+from steelyard.handover.mlflow_writing import PARENT
 from steelyard.handover.naming import Names
 from steelyard.handover.run_files import AUTHOR
 from steelyard.handover.source import Point, SourceGoneError, SourceRepository, SourceRun
@@ -69,6 +69,7 @@ def send_runs(
             _note_registered(client, address, parse_ref(names.text(f"{made.ref}@{label}")), ref)
         try:
             mlflow.send_files_of_run(view.id.hex, run.files())
+            mlflow.send_inputs(view.id.hex, run.inputs)
         except SourceGoneError as error:
             source.faults.append(f"files of the run {run.name} did not come: {error}")
         end = RunFinish.model_validate(

@@ -55,7 +55,8 @@ class SourceVersion:
     """A version as the source has it.
 
     `label`: what the source calls it; `number`: the number that it must have here, or the next one; `tree`: all of its
-    files, by path; `run`: the key of the run that saved it.
+    files, by path; `run`: the key of the run that saved it; `made_by`: project and name of the run that it was
+    registered from, where that is another project's.
     """
 
     label: str
@@ -70,6 +71,7 @@ class SourceVersion:
     files: int | None = None
     size: int | None = None
     run: str | None = None
+    made_by: tuple[str, str] | None = None
     registered: Registered | None = None
 
 
@@ -87,10 +89,18 @@ class Registered:
 
 @dataclass(slots=True)
 class LoggedModel:
-    """A model that MLflow's clients have logged; `run`: the key of the run that logged it."""
+    """A model that MLflow's clients have logged; `run`: the key of the run that logged it.
+
+    `outputs`: (run's key, step) of each run that named it as its output; `metrics`: what was measured of it, as MLflow
+    says it, with the key of the run that did.
+    """
 
     name: str
     run: str = ""
+    created_at: datetime | None = None
+    outputs: list[tuple[str, int]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    is_failed: bool = False  # its upload broke off there
     model_type: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
@@ -112,7 +122,8 @@ class SourceRun:
     """A training that was done elsewhere. `lines`: what it printed; `author`: whose it was.
 
     `key`: what the source knows it by, where names can be given twice; `parent`: that of the run it is a part of.
-    `registered`: versions of other repositories that were made of it, by their labels there.
+    `registered`: versions of other repositories that were made of it, by their labels there; `inputs`: what MLflow's
+    clients said that it read, in their words.
     """
 
     name: str
@@ -129,6 +140,7 @@ class SourceRun:
     key: str = ""
     parent: str = ""
     registered: list[tuple[SourceRepository, str]] = field(default_factory=list)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
     datasets: list[str] = field(default_factory=list)
     base: str | None = None
@@ -158,6 +170,7 @@ class SourceRepository:
     lineage_follows: bool = False
     runs: list[SourceRun] = field(default_factory=list)
     registered: Registered | None = None
+    experiment_tags: dict[str, str] = field(default_factory=dict)
     logged: list[LoggedModel] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 

@@ -109,7 +109,7 @@ def found():
 
 def test_a_registered_model_keeps_the_numbers_dates_and_names_of_its_versions(found):
     assert (found.ref.name, found.created_at.timestamp()) == ("net", THEN / 1000)
-    assert [(one.label, one.number, one.author) for one in found.versions] == [("v1", 1, "unknown"), ("v2", 2, "grace")]
+    assert [(one.label, one.number, one.author) for one in found.versions] == [("v1", 1, "ada"), ("v2", 2, "grace")]
     assert found.versions[1].created_at.timestamp() == THEN / 1000 + 1
     assert found.versions[1].message == "the net\n\nchecked: yes"
     assert found.aliases == [{"name": "champion", "version": "v2", "protected": False}]
