@@ -89,7 +89,10 @@ def import_(
         for line in foresee(client, opened, plan):
             click.echo(line)
         return
-    done = bring(client, opened, plan, say=click.echo)
+    try:
+        done = bring(client, opened, plan, say=click.echo)
+    except KeyboardInterrupt:
+        fail("stopped", "What has come stays; repeat the command, and the rest comes.")
     new = f"{count_in_words(done.versions, 'new version')}, {count_in_words(done.runs, 'new run')}"
     known = count_in_words(done.known, "version")
     click.echo(f"{new}, {count_in_words(done.records, 'new record')}; {known} there before.")

@@ -10,7 +10,9 @@ const experiment = after("experiments");
 if (/^[0-9a-f]{32}$/.test(run ?? "")) {
   location.replace(`/jobs/${run.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")}`);
 } else if (model && !/^m-[0-9a-f]{32}$/.test(model)) {
-  location.replace(`/models?q=${encodeURIComponent(model)}`);
+  const version = after("versions");
+  const place = /^[0-9]+$/.test(version ?? "") ? `/versions/${version}` : "";
+  location.replace(`/mlflow/models/${encodeURIComponent(model)}${place}`);
 } else if (/^[0-9]+$/.test(experiment ?? "")) {
   location.replace(`/mlflow/experiments/${experiment}`);
 }

@@ -292,7 +292,7 @@ def test_a_hub_and_a_folder_come_in_with_their_dates_and_only_once(installation,
     (view,) = filled.transport.items("/api/v1/models/lab/plain/versions")
     assert datetime.fromisoformat(view["created_at"]) == datetime(2020, 1, 1, tzinfo=UTC)
     assert list(foresee(filled, open_source(str(tmp_path / "plain"), Options()), Plan(into="lab/plain"))) == [
-        "nobody/plain → lab/plain: 1 version (1 there already), the newest with 1 B"
+        "plain → lab/plain: 1 version (1 there already), the newest with 1 B"
     ]
 
 

@@ -23,6 +23,7 @@ urlpatterns = [
     path("healthz", healthz),
     path(".well-known/steelyard-signing-keys.json", signing_keys),
     path("objects/<path:key>", signed_object),
+    re_path(r"^api/(?:device/)?v1/?$", unknown),
     path("api/v1/", api.urls),
     path("api/device/v1/", device_api.urls),
     re_path(r"^api/(?:device/)?v1/", unknown),

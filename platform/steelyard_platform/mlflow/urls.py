@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import URLPattern, path, re_path
 
@@ -21,6 +21,7 @@ from steelyard_platform.mlflow import (
 )
 from steelyard_platform.mlflow.experiments import find_experiment
 from steelyard_platform.mlflow.http import View, unknown
+from steelyard_platform.mlflow.names import find_model
 
 # The client that this face was written against and is tested with.
 VERSION = "3.17.2"
@@ -111,20 +112,37 @@ def printed(request: HttpRequest) -> HttpResponse:
 
 
 def experiment(request: HttpRequest, key: str) -> HttpResponse:
-    """To the runs of its repository; to the list of models for whoever may not see it, or where there is none yet."""
+    """To the runs of its repository; to the list of models where there is none yet.
+
+    Raises: Http404 for one that is not there, or that the person may not see.
+    """
     actor = page_actor(request)
     if actor.is_anonymous:
         return redirect(f"/login?next={quote(request.path)}")
     try:
         project = find_experiment(actor, key).project
-    except SteelyardError:
-        project = None
+    except SteelyardError as error:
+        raise Http404(str(error)) from error
     return redirect(f"{project.page}/runs" if project is not None else "/models")
+
+
+def model(request: HttpRequest, name: str, number: int | None = None) -> HttpResponse:
+    """To the repository of a registered model, or to its version. Raises: Http404 as above."""
+    actor = page_actor(request)
+    if actor.is_anonymous:
+        return redirect(f"/login?next={quote(request.path)}")
+    try:
+        page = find_model(actor, name).page
+    except SteelyardError as error:
+        raise Http404(str(error)) from error
+    return redirect(f"{page}/versions/v{number}" if number else page)
 
 
 urlpatterns = [
     path("", printed),
     path("experiments/<str:key>", experiment),
+    path("models/<path:name>/versions/<int:number>", model),
+    path("models/<path:name>", model),
     path("version", version),
     path("health", health),
     # What MLflow's pages and some clients ask, beside the API.

@@ -19,12 +19,13 @@ from steelyard_platform.repos.queries import find_existing_version
 from steelyard_platform.ultralytics import reports
 from steelyard_platform.ultralytics.cards import task_of
 from steelyard_platform.ultralytics.uploads import uploaded
-from steelyard_platform.ultralytics.weights import save_result
+from steelyard_platform.ultralytics.weights import save_result, was_saved_by_torch
 from steelyard_platform.weights.services import record_evaluation
 
 RUNTIME = "ultralytics"
 _TASKS = {"detect": Task.DETECTION, "classify": Task.CLASSIFICATION}
 _MOST_CLASSES = 10_000
+_NO_NETWORK = "The file that was sent as weights is none that torch saved; it is kept, without the figures."
 _log = logging.getLogger(__name__)
 
 
@@ -39,14 +40,18 @@ def complete(run: Job, data: Mapping[str, Any], actor: Actor) -> None:
         return
     if run.stop_requested_at is not None:
         result[STOPPED_EARLY] = True
-    saved = None
+    network = None
     upload = uploaded(results.get("modelPath"), run)
     if upload is not None and upload.version is not None:
         saved = save_result(run, upload.version, data, actor)
-        _record_measures(run, saved, reports.mapping(results.get("metrics")))
+        if was_saved_by_torch(saved):
+            network = saved
+            _record_measures(run, network, reports.mapping(results.get("metrics")))
+        else:  # kept all the same, and it measures nothing that a gate could ask for
+            result["warning"] = _NO_NETWORK
     tracking.finish_run(run=run, state=JobState.SUCCEEDED, result=result, actor=actor)
-    if saved is not None:
-        _ask_for_safetensors(saved, actor)
+    if network is not None:
+        _ask_for_safetensors(network, actor)
 
 
 def _result(data: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.jobs import tracking
 from steelyard_platform.jobs.models import Job
 from steelyard_platform.repos import commits, tree
-from steelyard_platform.repos.blobs import Pack
+from steelyard_platform.repos.blobs import Pack, read_blob
 from steelyard_platform.repos.card import CARD_PATH, refresh_card
 from steelyard_platform.repos.models import Blob, Entry, Repository, Version
 from steelyard_platform.repos.queries import find_repository
@@ -97,6 +97,12 @@ def entry_of(version: Version) -> Entry:
         what = "no .pt file" if not found else f"several .pt files and none called {_FIRST_CHOICE}"
         raise EntryNotFoundError(f"{version.repository.full_name}@{version.label} has {what} to start from.")
     return chosen
+
+
+def was_saved_by_torch(version: Version) -> bool:
+    """By the first bytes of its weights: a zip, or a bare pickle of older days. A page of a proxy is neither."""
+    blob = entry_of(version).blob
+    return blob is not None and b"".join(read_blob(blob, 0, 4)).startswith((b"PK\x03\x04", b"\x80"))
 
 
 # --- from the client -----------------------------------------------------------------------------

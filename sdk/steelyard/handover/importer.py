@@ -15,7 +15,7 @@ from typing import Any
 
 from steelyard.client import Client
 from steelyard.handover.mlflow_sending import MLflowSender
-from steelyard.handover.naming import Names, Plan
+from steelyard.handover.naming import Names, Plan, shown
 from steelyard.handover.run_sending import send_runs
 from steelyard.handover.sending import imports, send_version
 from steelyard.handover.source import Source, SourceGoneError, SourceRepository, SourceVersion, moment
@@ -55,7 +55,7 @@ def foresee(client: Client, source: Source, plan: Plan) -> Iterator[str]:
                 parts.append(count_in_words(len(rows), what))
         if one.aliases:
             parts.append(f"aliases {', '.join(alias['name'] for alias in one.aliases)}")
-        yield f"{one.ref} → {target}: {', '.join(parts)}"
+        yield f"{shown(one.ref)} → {target}: {', '.join(parts)}"
         yield from (f"  will not come: {fault}" for fault in one.faults)
 
 
@@ -77,7 +77,7 @@ class _Target:
 
     def __init__(self, client: Client, source: SourceRepository, names: Names, done: Brought, say: Say) -> None:
         self._client, self._source, self._names, self._done, self._say = client, source, names, done, say
-        self._ref = names.of(source.ref)
+        self._ref, self._name = names.of(source.ref), shown(source.ref)
         self._labels: dict[str, str] = {}
         self._tips: dict[str, int | None] = {}
 
@@ -97,16 +97,16 @@ class _Target:
                 continue
             if is_overtaken:
                 self._done.faults.append(
-                    f"{self._source.ref}@{version.label}: later versions are here already, and it would become the "
+                    f"{self._name}@{version.label}: later versions are here already, and it would become the "
                     "newest; import into a new repository to have it in its place."
                 )
                 continue
             try:
                 self._bring(version)
             except SourceGoneError as error:
-                self._done.faults.append(f"{self._source.ref}@{version.label}: {error}")
+                self._done.faults.append(f"{self._name}@{version.label}: {error}")
             except SteelyardError as error:
-                raise type(error)(f"{self._source.ref}@{version.label}: {error}") from error
+                raise type(error)(f"{self._name}@{version.label}: {error}") from error
         for branch in self._source.branches:
             self._branch(branch["name"])
 
@@ -206,13 +206,13 @@ class _Target:
         here = ({**one, **self._here(one, "version")} for one in aliases)
         self._done.records += self._in_batches("aliases", "aliases", here)
         self._done.faults += [
-            f"the alias {one['name']} of {self._source.ref} stands on {one['version']}, which did not come"
+            f"the alias {one['name']} of {self._name} stands on {one['version']}, which did not come"
             for one in self._source.aliases
             if one not in aliases
         ]
         if lost := len(self._source.moves) - len(came):
             moved = count_in_words(lost, "move")
-            self._done.faults.append(f"{moved} of aliases of {self._source.ref} name versions that did not come")
+            self._done.faults.append(f"{moved} of aliases of {self._name} name versions that did not come")
 
     def _edges(self) -> None:
         edges = (

@@ -12,6 +12,11 @@ from steelyard_contracts.refs import Ref, parse_ref
 NOBODY = "nobody"
 
 
+def shown(ref: Ref) -> str:
+    """As the source calls it."""
+    return ref.name if ref.namespace == NOBODY else str(ref)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`into`: the team, or for one repository the team/name, that it is to have here; as there when it is None."""

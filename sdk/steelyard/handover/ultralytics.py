@@ -9,8 +9,9 @@ dataset.ndjson                    see `ndjson`
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.refs import Ref, RepositoryKind
 
 _RESULTS, _ARGUMENTS = "results.csv", "args.yaml"
-_TIME = "time"  # seconds since the start, as of 8.3
+_EPOCH, _TIME = "epoch", "time"  # seconds since the start, as of 8.3
 
 
 def is_ultralytics(path: Path) -> bool:
@@ -76,7 +77,7 @@ def _add_training(found: SourceRepository, folder: Path) -> None:
             config=arguments,
             source="import",
             tags={"from": "ultralytics"},
-            points=partial(_points, rows),
+            points=partial(_points, rows, started),
         )
     )
     if weights:
@@ -89,14 +90,20 @@ def _add_training(found: SourceRepository, folder: Path) -> None:
         found.faults.append(f"{folder} has no weights/*.pt, so the run comes without a version")
 
 
-def _points(rows: list[dict[str, str]]) -> Iterator[Point]:
-    """By epoch. NaN is kept; what is no number is left out."""
+def _points(rows: list[dict[str, str]], started: datetime) -> Iterator[Point]:
+    """By epoch from 0, as the client reports a run that is live; its tables begin with 1, those of older ones with 0.
+
+    NaN is kept; what is no number is left out.
+    """
+    first = (_finite(rows[0].get(_EPOCH)) or 0) if rows else 0
     for number, row in enumerate(rows):
-        step = int(_number(row.get("epoch")) or number)
+        epoch, seconds = _finite(row.get(_EPOCH)), _finite(row.get(_TIME))
+        step = max(int(epoch - min(first, 1)), 0) if epoch is not None else number
+        at = round(started.timestamp() * 1000 + seconds * 1000) if seconds is not None else None
         for name, text in row.items():
             value = _number(text)
-            if name not in {"epoch", ""} and value is not None:
-                yield Point(name, step, value)
+            if name not in {_EPOCH, ""} and value is not None:
+                yield Point(name, step, value, at)
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:
@@ -115,6 +122,11 @@ def _yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidInputError(f"{path} cannot be read as YAML.") from error
     return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _finite(text: Any) -> float | None:
+    value = _number(text)
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _number(text: Any) -> float | None:

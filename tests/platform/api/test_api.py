@@ -50,7 +50,7 @@ def test_a_malformed_request_says_what_was_wrong(call):
 
 
 def test_an_address_that_there_is_not_and_a_body_that_is_no_json_are_refused_as_all_else(call, client, owner):
-    for address in ("/nope", "/a/b/c/d", "/runs/", "/jobs/no-id"):
+    for address in ("", "/", "/nope", "/a/b/c/d", "/runs/", "/jobs/no-id"):
         answer = call("GET", address)
         assert (answer.status_code, answer.json()["error"]["message"]) == (404, f"There is no GET /api/v1{address}.")
     answer = call("DELETE", "/jobs")

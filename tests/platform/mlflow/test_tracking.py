@@ -347,12 +347,24 @@ def test_asking_for_a_repository_by_its_name_makes_no_experiment_of_it(client, a
     assert ada.experiment("lab/pushed")
 
 
+def test_an_address_that_a_client_prints_of_a_model_leads_to_its_version(client, ada, eve):  # noqa: ARG001 - she is there
+    ada.post("registered-models/create", name="lab/net")
+    address = "/mlflow/models/lab.net/versions/1"
+    assert client.get(address).headers["Location"] == f"/login?next={address}"
+    client.force_login(User.objects.get(username="ada"))
+    assert client.get(address).headers["Location"] == "/lab/net/versions/v1"
+    assert client.get("/mlflow/models/lab%2Fnet").headers["Location"] == "/lab/net"
+    client.force_login(User.objects.get(username="eve"))
+    assert client.get(address).status_code == 404
+
+
 def test_an_address_that_a_client_prints_of_an_experiment_leads_to_its_runs(client, ada, eve):
     key = ada.experiment("lab/digits")
     client.force_login(User.objects.get(username="ada"))
     assert client.get(f"/mlflow/experiments/{key}").headers["Location"] == "/lab/digits/runs"
     client.force_login(User.objects.get(username="eve"))
     for hidden in (key, "999", "x"):
-        assert client.get(f"/mlflow/experiments/{hidden}").headers["Location"] == "/models"
+        assert client.get(f"/mlflow/experiments/{hidden}").status_code == 404
+    assert client.get("/mlflow/experiments/0").headers["Location"] == "/models"  # nothing was logged into it yet
     client.logout()
     assert client.get(f"/mlflow/experiments/{key}").headers["Location"] == f"/login?next=/mlflow/experiments/{key}"

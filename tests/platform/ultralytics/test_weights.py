@@ -26,6 +26,7 @@ from steelyard_platform.weights.services import promote_version
 from tests.support.factories import make_repository, make_user, picture_dataset, token_for
 
 pytestmark = pytest.mark.django_db
+WEIGHTS = b"PK\x03\x04 weights of a run"
 NETWORK = [
     "torch.nn.modules.conv.Conv2d",
     "torchvision.transforms.functional.InterpolationMode",
@@ -64,8 +65,20 @@ def finished(training):
     """A run that ended well, with its version."""
     training.start()
     training.epoch(0)
-    training.complete(training.upload(b"weights of a run"))
+    training.complete(training.upload(WEIGHTS))
     return resolve(training.run.run.project).version
+
+
+def test_what_torch_has_not_saved_measures_nothing_and_is_not_converted(training, owner, team):
+    picture_dataset(make_repository(team, owner, "cats", RepositoryKind.DATASET), owner)
+    training.start(data=f"ul://{team}/datasets/cats")
+    training.complete(training.upload(b"<html>Sign in</html>"))
+    run = training.run
+    assert run.state == JobState.SUCCEEDED
+    assert "none that torch saved" in run.result["warning"]
+    assert content(resolve(run.run.project).version, "best.pt") == b"<html>Sign in</html>"
+    assert not Evaluation.objects.exists()
+    assert not Job.objects.filter(kind="convert").exists()
 
 
 def test_a_checkpoint_is_a_version_of_the_runs_own_branch(training):
@@ -83,7 +96,7 @@ def test_a_run_that_ends_well_becomes_a_version_of_main(training, finished):
     run = training.run
     assert (run.state, run.result["map50"], run.result["classes"]) == (JobState.SUCCEEDED, 0.5, ["cat", "dog"])
     assert run.result["version"] == f"{run.run.project.full_name}@{finished.label}"
-    assert content(finished, "best.pt") == b"weights of a run"
+    assert content(finished, "best.pt") == WEIGHTS
     assert json.loads(content(finished, "plots.json"))[0]["type"] == "pr_curve"
     card = content(finished, "README.md").decode()
     assert "pipeline_tag: object-detection" in card
@@ -159,7 +172,7 @@ def test_weights_are_found_by_run_alias_and_number(training, finished, owner, te
     promote_version(version=finished, alias="production", reason="good", actor=actor_for_user(owner))
     for model in ("exp1", "production", finished.label, "main"):
         body, name = fetch(training, f"models/{training.project}/{model}/download")
-        assert (body, name) == (b"weights of a run", f"shelf-{finished.label}.pt")
+        assert (body, name) == (WEIGHTS, f"shelf-{finished.label}.pt")
     missing = training.ask(f"models/{training.project}/nothing/download")
     assert missing.status_code == 404
 
@@ -169,7 +182,7 @@ def test_a_network_in_quarantine_goes_to_those_who_write_alone(training, finishe
     reader = make_user()
     set_role(team=team, username=reader.username, role=Role.READER, actor=actor_for_user(owner))
     path = f"models/{training.project}/exp1/download"
-    assert fetch(training, path)[0] == b"weights of a run"
+    assert fetch(training, path)[0] == WEIGHTS
     assert AuditRow.objects.filter(action="fetch own pickled network").count() == 1
     with pytest.raises(QuarantinedError):
         check_download(Snapshot(finished.repository, finished), actor_for_user(owner))
@@ -194,7 +207,7 @@ def test_lineage_shows_the_dataset_and_the_weights_it_began_with(training, anoth
     fetched = f"/home/ada/weights/{training.project}/exp1/shelf-{finished.label}.pt"
     another.name = "exp2"
     another.start(model=fetched, data=f"ul://{team}/datasets/cats")
-    another.complete(another.upload(b"better"))
+    another.complete(another.upload(b"PK\x03\x04 better"))
     made = resolve(another.run.run.project).version
     edges = LineageEdge.objects.filter(target=made).values_list("source", "relation")
     assert {(dataset.pk, "trained-on"), (finished.pk, "fine-tuned-from")} <= set(edges)

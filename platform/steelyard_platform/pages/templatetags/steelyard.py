@@ -7,6 +7,7 @@ import math
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
+from uuid import UUID
 
 from django import template
 from django.utils import timezone
@@ -22,6 +23,7 @@ register.filter("size", size_in_words)
 register.filter("duration", duration)
 
 _DIGITS = 4
+_PARENT = "mlflow.parentRunId"  # the tag by which MLflow's clients say what a run is part of
 _TINY, _HUGE = 1e-4, 1e15  # beyond which a power of ten says more
 
 
@@ -115,6 +117,17 @@ def spoken(value: Any) -> str:
 def after_at(ref: str) -> str:
     """The revision of a reference: `v3` of `team/name@v3`."""
     return str(ref).rpartition("@")[2]
+
+
+@register.filter
+def parent_page(value: str, key: str) -> str:
+    """The page of the run that the tag `key` names as what a run is part of; empty for any other tag."""
+    if key != _PARENT:
+        return ""
+    try:
+        return f"/jobs/{UUID(str(value))}"
+    except ValueError:
+        return ""
 
 
 @register.filter
