@@ -202,15 +202,19 @@
   }
 
   const mostLines = 5000;
+  const isBehind = ([attempt, number], [otherAttempt, otherNumber]) => attempt > otherAttempt || (attempt === otherAttempt && number > otherNumber);
   function showLines(lines) {
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 30;
-    const part = document.createDocumentFragment();
     for (const line of lines) {
       if (line.id <= lastLine) continue;
-      part.append(coloured(line.text));
+      const shown = coloured(line.text);
+      shown.place = [line.attempt, line.number];
+      // A program that sends its output in parts may send one again that was lost: it belongs further up.
+      let before = log.lastElementChild;
+      while (before && isBehind(before.place, shown.place)) before = before.previousElementSibling;
+      before ? before.after(shown) : log.prepend(shown);
       lastLine = line.id;
     }
-    log.append(part);
     while (log.childElementCount > mostLines) log.firstElementChild.remove();
     if (atEnd) log.scrollTop = log.scrollHeight;
   }

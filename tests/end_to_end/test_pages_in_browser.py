@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -255,6 +256,23 @@ def test_a_running_job_is_live_without_a_reload(page, hub, dataset, quick):
     expect(page.locator("#status")).to_contain_text("cancelled")
     expect(tiles).to_have_text(in_order)
     shoot(page, "job-cancelled")
+
+
+def test_lines_that_came_late_stand_where_they_belong(page, hub):
+    body = {"project": "lab/told", "name": "late", "key": str(uuid4())}
+    run = hub.transport.call("POST", "/api/v1/runs", body=body)["id"]
+
+    def tell(*numbers):
+        lines = [{"number": number, "text": f"line {number}"} for number in numbers]
+        hub.transport.call("POST", f"/api/v1/runs/{run}/lines", body={"lines": lines})
+
+    tell(2, 3)
+    tell(0)
+    page.goto(f"/jobs/{run}")
+    expect(page.locator("#log")).to_have_text("line 0\nline 2\nline 3\n")
+    tell(1, 4)
+    expect(page.locator("#log")).to_have_text("line 0\nline 1\nline 2\nline 3\nline 4\n")
+    hub.transport.call("POST", f"/api/v1/runs/{run}/finish", body={"state": "succeeded"})
 
 
 def test_a_finished_job_shows_its_charts(page, story):

@@ -79,6 +79,11 @@ def present(job_id: UUID) -> tuple[Cursor, dict[str, int]]:
     return cursor, dict(rows.order_by("name").values_list("name", "last_step")[: series.MAX_SERIES])
 
 
+def line_for_page(line: LogLine) -> dict[str, Any]:
+    """`id` says which came after which; `attempt` and `number`, where it stands."""
+    return {"id": line.pk, "attempt": line.attempt, "number": line.number, "text": line.text}
+
+
 def changes_since(job: Job, cursor: Cursor, ends: dict[str, int] | None = None) -> Changes:
     """What came after `cursor`.
 
@@ -92,7 +97,7 @@ def changes_since(job: Job, cursor: Cursor, ends: dict[str, int] | None = None) 
     body: dict[str, Any] = {
         "status": status_of(job),
         "series": [{"name": row.name, "last_step": row.last_step, "last_value": row.last_value} for row in rows],
-        "lines": [{"id": line.pk, "attempt": line.attempt, "text": line.text} for line in lines],
+        "lines": [line_for_page(line) for line in lines],
         "samples": [view_of_sample(one).model_dump() for one in samples],
     }
     if ends is not None and rows:

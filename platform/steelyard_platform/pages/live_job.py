@@ -72,8 +72,7 @@ def log_json(request: HttpRequest, job_id: UUID) -> HttpResponseBase:
         found = list(rows.order_by("-pk")[:_LOG_LINES])[::-1]
     else:
         found = list(rows.filter(pk__gt=after).order_by("pk")[:_LOG_LINES])
-    lines = [{"id": row.pk, "text": row.text, "attempt": row.attempt} for row in found]
-    return JsonResponse({"lines": lines, "final": JobState(job.state).is_final})
+    return JsonResponse({"lines": [feed.line_for_page(row) for row in found], "final": JobState(job.state).is_final})
 
 
 @page

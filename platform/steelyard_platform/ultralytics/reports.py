@@ -16,6 +16,7 @@ from typing import Any
 from steelyard_contracts.digests import sha256_of
 from steelyard_contracts.errors import InvalidInputError
 from steelyard_contracts.jobs import LogLine
+from steelyard_contracts.run_specs import plain_text
 from steelyard_contracts.tracking import GitState, RunPoint
 
 METERS = "system/"
@@ -135,7 +136,7 @@ def lines_of(data: Mapping[str, Any], began: datetime) -> list[LogLine]:
 def _last_state(line: str) -> str:
     """What a terminal would show in the end: a progress bar writes over itself again and again."""
     plain = _ESCAPES.sub("", line)
-    return next((part for part in reversed(plain.split("\r")) if part.strip()), "").rstrip()[:LONGEST_LINE]
+    return next((plain_text(part) for part in reversed(plain.split("\r")) if part.strip()), "").rstrip()[:LONGEST_LINE]
 
 
 # --- the start -----------------------------------------------------------------------------------

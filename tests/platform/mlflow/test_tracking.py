@@ -347,7 +347,7 @@ def test_asking_for_a_repository_by_its_name_makes_no_experiment_of_it(client, a
     assert ada.experiment("lab/pushed")
 
 
-def test_an_address_that_a_client_prints_of_a_model_leads_to_its_version(client, ada, eve):  # noqa: ARG001 - she is there
+def test_an_address_that_a_client_prints_of_a_model_leads_to_its_version(client, ada, eve):
     ada.post("registered-models/create", name="lab/net")
     address = "/mlflow/models/lab.net/versions/1"
     assert client.get(address).headers["Location"] == f"/login?next={address}"

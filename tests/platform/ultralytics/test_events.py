@@ -115,8 +115,8 @@ def test_an_epoch_that_comes_after_the_end_is_kept(training):
 
 def test_the_console_keeps_what_a_terminal_would_show(training):
     training.start()
-    training.console(1, "\x1b[34mtrain:\x1b[0m  10%|#  |\r train: 100%|###|\n\nEpoch 1/2")
-    assert log(training.run) == [" train: 100%|###|", "Epoch 1/2"]
+    training.console(1, "\x1b[34mtrain:\x1b[0m  10%|#  |\r train: 100%|###|\n\nEpoch 1/2\nhalf a \ud83d sign")
+    assert log(training.run) == [" train: 100%|###|", "Epoch 1/2", "half a  sign"]
 
 
 def test_chunks_that_are_numbered_by_a_clock_are_kept_in_order_and_once(training):
