@@ -22,7 +22,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "weighing-is-believing"
-_DATABASE = "steelyard.sqlite3"
+DATABASE = "steelyard.sqlite3"
 
 
 def command_of(process: psutil.Process) -> str:
@@ -58,8 +58,8 @@ class RunningInstallation:
     def start(self, *options: str) -> None:
         self.var.mkdir(parents=True, exist_ok=True)
         if not self.token:
-            if not self.settings.get("STEELYARD_DATABASE_URL"):
-                shutil.copy(_migrated_database(), self.var / _DATABASE)
+            if not self.settings.get("STEELYARDDATABASE_URL"):
+                shutil.copy(_migrated_database(), self.var / DATABASE)
             self.token = self.bootstrap("ada", "lab")
         with (self.var / "serve.log").open("ab") as log:
             command = [sys.executable, str(ROOT / "manage.py"), "serve", "--port", str(self.port), *options]
@@ -161,9 +161,9 @@ def _migrated_database() -> Path:
     atexit.register(shutil.rmtree, var, ignore_errors=True)
     command = [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity", "0"]
     subprocess.run(command, env={**os.environ, "STEELYARD_VAR": str(var)}, check=True)
-    with contextlib.closing(sqlite3.connect(var / _DATABASE)) as database:
+    with contextlib.closing(sqlite3.connect(var / DATABASE)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that one file is all of it
-    return var / _DATABASE
+    return var / DATABASE
 
 
 def _free_port() -> int:

@@ -20,6 +20,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from tests.support.installations import RunningInstallation
+from tests.support.installations import DATABASE, RunningInstallation
 from tests.support.meter import Meter
 from tests.support.s3 import S3Server
 
@@ -152,6 +153,14 @@ class Surroundings:
         """Key to (size, when it was written)."""
         found = self.s3.store(self._bucket).list_objects("")
         return {info.key: (info.size, info.modified.isoformat()) for info in found}
+
+    def wait_for_chunks(self) -> None:
+        """Until what earlier rounds sent whole is stored by chunks: its xorbs would be taken for this round's."""
+        deadline = time.monotonic() + _PATIENCE
+        with contextlib.closing(sqlite3.connect(self.running.var / DATABASE)) as database:
+            while database.execute("SELECT count(*) FROM repos_wholefile").fetchone()[0]:
+                assert time.monotonic() < deadline, "files that came whole are not stored by chunks"
+                time.sleep(0.2)
 
     def kill(self, victim: Victim, client: subprocess.Popen[bytes], pause: float) -> None:
         match victim:
@@ -280,6 +289,8 @@ class Round:
         self._quietly(PUSH.replace("all of it", "first"), first)
         if self.plan.direction is Direction.PULL:
             self._quietly(PUSH, self.source)
+        else:
+            self.around.wait_for_chunks()
         self.before = self.around.objects()
 
     def _quietly(self, script: str, folder: Path) -> None:
