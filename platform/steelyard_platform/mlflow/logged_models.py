@@ -60,9 +60,6 @@ def create_logged_model(*, experiment: Experiment, asked: Asked, actor: Actor) -
     project = project_for_run(experiment, actor)
     demand(actor, Action.WRITE, project.resource)
     key = asked.text("key")
-    now = timezone.now()
-    there = asked.whole("creation_timestamp_ms", 0) if key else 0
-    at = min(datetime.fromtimestamp(there / 1000, UTC), now) if there > 0 else now
     made, is_new = LoggedModel.objects.get_or_create(
         pk=uuid5(_IMPORTED, f"{experiment.pk}|{key}") if key else uuid4(),
         defaults={
@@ -73,12 +70,18 @@ def create_logged_model(*, experiment: Experiment, asked: Asked, actor: Actor) -
             "status": PENDING,
             "tags": _bounded(asked.pairs("tags")),
             "params": _bounded(asked.pairs("params")),
-            "created_at": at,
+            "created_at": _day_of(asked) if key else timezone.now(),
         },
     )
     if is_new:
         audit.record(actor, "log model", project.full_name, model=made.model_id, name=made.name)
     return made
+
+
+def _day_of(asked: Asked) -> datetime:
+    """On which it was made elsewhere; now where nothing, or a day to come, is said."""
+    now, there = timezone.now(), asked.whole("creation_timestamp_ms", 0) / 1000
+    return datetime.fromtimestamp(there, UTC) if 0 < there < now.timestamp() else now
 
 
 @transaction.atomic

@@ -44,7 +44,7 @@ def complete(run: Job, data: Mapping[str, Any], actor: Actor) -> None:
     upload = uploaded(results.get("modelPath"), run)
     if upload is not None and upload.version is not None:
         saved = save_result(run, upload.version, data, actor)
-        if was_saved_by_torch(saved):
+        if was_saved_by_torch(upload.version):
             network = saved
             _record_measures(run, network, reports.mapping(results.get("metrics")))
         else:  # kept all the same, and it measures nothing that a gate could ask for

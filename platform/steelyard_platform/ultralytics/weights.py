@@ -99,9 +99,9 @@ def entry_of(version: Version) -> Entry:
     return chosen
 
 
-def was_saved_by_torch(version: Version) -> bool:
+def was_saved_by_torch(checkpoint: Version) -> bool:
     """By the first bytes of its weights: a zip, or a bare pickle of older days. A page of a proxy is neither."""
-    blob = entry_of(version).blob
+    blob = entry_of(checkpoint).blob
     return blob is not None and b"".join(read_blob(blob, 0, 4)).startswith((b"PK\x03\x04", b"\x80"))
 
 

@@ -83,21 +83,24 @@ def _numbered(folder: Path) -> list[Path]:
 
 
 def _logged(folder: Path) -> LoggedModel:
+    """Raises: InvalidInputError for a record that somebody has damaged."""
     record = read_json(folder / "model.json")
     run = str(record.get("run") or "")
-    outputs = record.get("outputs", [(run, 0)] if run else [])
-    return LoggedModel(
-        name=str(record.get("name") or ""),
-        run=run,
-        model_type=str(record.get("model_type") or ""),
-        tags=dict(record.get("tags") or {}),
-        params=dict(record.get("params") or {}),
-        created_at=_at(record.get("created_at")),
-        outputs=[(str(name), int(step)) for name, step in outputs],
-        metrics=list(record.get("metrics") or []),
-        is_failed=bool(record.get("failed")),
-        files=partial(logged_files, folder),
-    )
+    try:
+        return LoggedModel(
+            name=str(record.get("name") or ""),
+            run=run,
+            model_type=str(record.get("model_type") or ""),
+            tags=dict(record.get("tags") or {}),
+            params=dict(record.get("params") or {}),
+            created_at=_at(record.get("created_at")),
+            outputs=[(str(name), int(step)) for name, step in record.get("outputs", [(run, 0)] if run else [])],
+            metrics=[{**one, "run_id": str(one["run_id"])} for one in record.get("metrics") or []],
+            is_failed=bool(record.get("failed")),
+            files=partial(logged_files, folder),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInputError(f"{folder / 'model.json'} is no record of a logged model ({error}).") from error
 
 
 def _at(milliseconds: Any) -> datetime | None:
@@ -116,7 +119,7 @@ def _version(home: Home, record: dict[str, Any]) -> SourceVersion:
         created_at=moment(record["created_at"]),
         commit=record.get("commit"),
         run=record.get("run"),
-        made_by=(made_by["project"], made_by["run"]) if made_by else None,
+        made_by=(str(made_by.get("project")), str(made_by.get("run"))) if isinstance(made_by, dict) else None,
         files=record.get("files"),
         size=record.get("size"),
         tree=partial(_tree, home, label),

@@ -257,3 +257,6 @@ def test_logged_models_come_in_the_order_in_which_they_were_made(tmp_path):
     (home / "versions.jsonl").write_text("")
     (repository,) = Archive(tmp_path).repositories()
     assert [one.name for one in repository.logged] == [f"m{number}" for number in range(1, 12)]
+    (home / "logged-models" / "2" / "model.json").write_text('{"name": "m2", "outputs": ["trial"]}')
+    with pytest.raises(InvalidInputError, match=r"model.json is no record of a logged model"):
+        Archive(tmp_path).repositories()
