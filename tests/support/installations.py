@@ -58,7 +58,7 @@ class RunningInstallation:
     def start(self, *options: str) -> None:
         self.var.mkdir(parents=True, exist_ok=True)
         if not self.token:
-            if not self.settings.get("STEELYARDDATABASE_URL"):
+            if not self.settings.get("STEELYARD_DATABASE_URL"):
                 shutil.copy(_migrated_database(), self.var / DATABASE)
             self.token = self.bootstrap("ada", "lab")
         with (self.var / "serve.log").open("ab") as log:
