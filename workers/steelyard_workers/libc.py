@@ -25,7 +25,6 @@ def keep_freed_memory() -> None:
     Otherwise the kernel takes the same pages back, and clears them for it again, thousands of times a second: up to a
     thirteenth of a training's time, depending on where the heap happens to end.
     """
-    libc = ctypes.CDLL(None)
-    if sys.platform == "linux" and hasattr(libc, "mallopt"):  # not in every C library
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):  # not in every C library
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_IN_HEAP)
         libc.mallopt(_M_TRIM_THRESHOLD, _ALL)
