@@ -120,7 +120,8 @@ def test_a_run_without_a_server_is_synced_once_by_the_command(server, hub, tmp_p
     carried_home = datetime.now(UTC)
     refused = server.run("steelyard", "sync", str(tmp_path / "away"), check=False, environment=nowhere)
     assert "No token" in refused.stderr
-    first = server.run("steelyard", "sync", str(tmp_path / "away"))
+    command = ["steelyard", "sync", str(tmp_path / "away"), "--url", server.url]
+    first = server.run(*command, environment={"STEELYARD_URL": ""})
     assert "is the run five" in first.stdout
     assert "saved lab/offline@v1" in first.stdout
     assert server.run("steelyard", "sync", str(tmp_path / "away")).stdout == ""
