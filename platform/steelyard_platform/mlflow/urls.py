@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import quote
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -10,6 +11,7 @@ from django.urls import URLPattern, path, re_path
 
 from steelyard_contracts.errors import SteelyardError
 from steelyard_platform.accounts.authentication import page_actor
+from steelyard_platform.accounts.permissions import Actor
 from steelyard_platform.mlflow import (
     artifact_views,
     experiment_views,
@@ -112,30 +114,30 @@ def printed(request: HttpRequest) -> HttpResponse:
 
 
 def experiment(request: HttpRequest, key: str) -> HttpResponse:
-    """To the runs of its repository; to the list of models where there is none yet.
+    """To the runs of its repository; to the list of models where there is none yet."""
 
-    Raises: Http404 for one that is not there, or that the person may not see.
-    """
-    actor = page_actor(request)
-    if actor.is_anonymous:
-        return redirect(f"/login?next={quote(request.path)}")
-    try:
+    def page(actor: Actor) -> str:
         project = find_experiment(actor, key).project
-    except SteelyardError as error:
-        raise Http404(str(error)) from error
-    return redirect(f"{project.page}/runs" if project is not None else "/models")
+        return f"{project.page}/runs" if project is not None else "/models"
+
+    return _lead(request, page)
 
 
 def model(request: HttpRequest, name: str, number: int | None = None) -> HttpResponse:
-    """To the repository of a registered model, or to its version. Raises: Http404 as above."""
+    """To the repository of a registered model, or to its version."""
+    place = f"/versions/v{number}" if number else ""
+    return _lead(request, lambda actor: find_model(actor, name).page + place)
+
+
+def _lead(request: HttpRequest, page: Callable[[Actor], str]) -> HttpResponse:
+    """To the page, by way of the login. Raises: Http404 for what is not there, or that the person may not see."""
     actor = page_actor(request)
     if actor.is_anonymous:
         return redirect(f"/login?next={quote(request.path)}")
     try:
-        page = find_model(actor, name).page
+        return redirect(page(actor))
     except SteelyardError as error:
         raise Http404(str(error)) from error
-    return redirect(f"{page}/versions/v{number}" if number else page)
 
 
 urlpatterns = [
